@@ -1,0 +1,344 @@
+"""A seeded order breaks no order that its level keeps: properties of random programs at every level."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import vtloop
+
+from .programs import TICK, Line, Program, act
+
+LEVELS = ("timing", "wakeups", "tasks")
+PROGRAMS = 120
+
+
+@dataclass
+class Plain:
+    """A plain callback that ran: the how-manieth it was to be scheduled, and when that was."""
+
+    number: int
+    made: float
+
+
+@dataclass
+class Timer:
+    """A timer that fired."""
+
+    number: int
+    made: float
+    when: float
+    delay: float | None  # None: made by call_at
+    fired: float
+
+
+class Watched(vtloop.EventLoop):
+    """Keeps the plain callbacks and timers of a run, in the order in which they ran."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.ran: list[Plain | Timer] = []
+        self._numbers = itertools.count()
+
+    def _plain(self, callback: Any) -> Any:
+        item = Plain(next(self._numbers), self.time())
+
+        def run(*args: Any) -> None:
+            self.ran.append(item)
+            callback(*args)
+
+        return run
+
+    def _timer(self, when: float, delay: float | None, callback: Any) -> Any:
+        item = Timer(next(self._numbers), self.time(), when, delay, 0.0)
+
+        def run(*args: Any) -> None:
+            item.fired = self.time()
+            self.ran.append(item)
+            callback(*args)
+
+        return run
+
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
+        if drives_a_task(callback):
+            return super().call_soon(callback, *args, context=context)
+        return super().call_soon(self._plain(callback), *args, context=context)
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
+        return super().call_soon_threadsafe(self._plain(callback), *args, context=context)
+
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        timer = self._timer(self.time() + delay, delay, callback)
+        return super().call_later(delay, timer, *args, context=context)
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        return super().call_at(when, self._timer(when, None, callback), *args, context=context)
+
+
+def drives_a_task(callback: Any) -> bool:
+    return type(callback).__name__ == "TaskStepMethWrapper" or isinstance(
+        getattr(callback, "__self__", None), asyncio.Task
+    )
+
+
+def illegal(ran: Sequence[Plain | Timer]) -> str | None:
+    """The first order in ``ran`` that no level allows, or None.  Time passes only while nothing is ready (no lag)."""
+    for later, item in enumerate(ran):
+        if isinstance(item, Timer) and item.fired != max(item.when, item.made):
+            return f"{item} fired too early or too late"
+        for earlier in ran[:later]:
+            if not may_precede(earlier, item):
+                return f"{item} ran after {earlier}"
+    return None
+
+
+def may_precede(a: Plain | Timer, b: Plain | Timer) -> bool:
+    """Whether ``a`` may run before ``b``; True where this cannot be decided."""
+    match a, b:
+        case Plain(), Plain():
+            return a.number < b.number
+        case Plain(), Timer():
+            # The clock stood after b's time when a was put in: b was in the line by then.
+            return not b.when < a.made or b.number > a.number
+        case Timer(), Plain():
+            # b stood in the line before a's time came.
+            return not b.made < a.when
+        case Timer(), Timer():
+            if b.when == a.when and b.made < b.when and a.made < a.when:
+                # Real time cannot invert timers made at the same moment for the same delay.
+                same = a.delay is not None and a.delay == b.delay
+                return a.number < b.number or not same
+            return not (b.when < a.when and b.made < a.when)
+
+
+def watched_run(program: Program, seed: int, level: str) -> tuple[Watched, list[Line]]:
+    loop = Watched(seed=seed, scheduler="random", interleave=level)
+    return loop, act(program, loop, vtloop.DeadlockError)
+
+
+def begun_in_order(log: list[Line]) -> bool:
+    """Whether the tasks that were spawned, and that began, began in the order in which they were spawned."""
+    spawned = [line[3][0] for line in log if line[2] == "spawn"]
+    begun = [line[1] for line in log if line[2] == "begin" and line[1] in spawned]
+    return begun == sorted(begun, key=spawned.index)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("first", range(0, PROGRAMS, 40))
+def test_plain_callbacks_and_timers_keep_their_order(level: str, first: int) -> None:
+    for seed in range(first, first + 40):
+        loop, _ = watched_run(Program(seed), seed, level)
+        assert (seed, illegal(loop.ran)) == (seed, None)
+
+
+@pytest.mark.parametrize("level", ["timing", "wakeups"])
+def test_tasks_begin_in_order_of_creation_below_the_strongest_level(level: str) -> None:
+    for seed in range(PROGRAMS):
+        program = Program(seed)
+        program.eager = False
+        _, log = watched_run(program, seed, level)
+        assert begun_in_order(log), (seed, level)
+
+
+def test_tasks_begin_in_other_orders_at_the_strongest_level() -> None:
+    programs = [Program(seed) for seed in range(PROGRAMS)]
+    orders = [begun_in_order(watched_run(p, p.seed, "tasks")[1]) for p in programs if not p.eager]
+    assert 0 < orders.count(False) < len(orders)
+
+
+@pytest.mark.parametrize("level", ["wakeups", "tasks"])
+def test_a_seeded_order_is_not_always_asyncios(level: str) -> None:
+    different = 0
+    for seed in range(PROGRAMS):
+        plain = act(Program(seed), vtloop.EventLoop(), vtloop.DeadlockError)
+        different += watched_run(Program(seed), seed, level)[1] != plain
+    assert different > PROGRAMS / 4
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_same_seed_gives_the_same_log(level: str) -> None:
+    for seed in range(40):
+        assert watched_run(Program(seed), seed, level)[1] == watched_run(Program(seed), seed, level)[1]
+
+
+# What every asyncio test expects of sleep(0), among tasks that wake up all the time.
+
+
+async def crowd(noise: int) -> list[asyncio.Task[None]]:
+    async def restless(mine: asyncio.Semaphore, next_one: asyncio.Semaphore) -> None:
+        while True:
+            await mine.acquire()
+            next_one.release()
+
+    turns = [asyncio.Semaphore(1) for _ in range(noise)]
+    pairs = zip(turns, turns[1:] + turns[:1], strict=True)
+    tasks = [asyncio.create_task(restless(mine, next_one)) for mine, next_one in pairs]
+    await asyncio.sleep(TICK)
+    return tasks
+
+
+async def children_begun(noise: int) -> list[str]:
+    log: list[str] = []
+
+    async def child(label: str) -> None:
+        log.append(label)
+
+    others = await crowd(noise) if noise else []
+    children = [asyncio.create_task(child(label)) for label in "abc"]
+    await asyncio.sleep(0)
+    seen = list(log)
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*children, *others, return_exceptions=True)
+    return seen
+
+
+async def item_taken() -> str:
+    queue: asyncio.Queue[str] = asyncio.Queue()
+    taken = []
+
+    async def consumer() -> None:
+        taken.append(await queue.get())
+
+    task = asyncio.create_task(consumer())
+    await asyncio.sleep(TICK)
+    queue.put_nowait("item")
+    await asyncio.sleep(0)
+    seen = "".join(taken)
+    await task
+    return seen
+
+
+def outcomes(main: Any, level: str) -> list[Any]:
+    found = []
+    for seed in range(60):
+        with vtloop.EventLoop(seed=seed, scheduler="random", interleave=level) as loop:
+            found.append(loop.run_until_complete(main()))
+    return found
+
+
+@pytest.mark.parametrize("level", ["timing", "wakeups"])
+def test_children_have_begun_after_one_bare_yield(level: str) -> None:
+    assert outcomes(lambda: children_begun(0), level) == [["a", "b", "c"]] * 60
+
+
+def test_children_may_not_have_begun_after_one_bare_yield_at_the_strongest_level() -> None:
+    found = outcomes(lambda: children_begun(0), "tasks")
+    assert ["a", "b", "c"] in found
+    assert any(len(begun) < 3 for begun in found)
+    assert any(begun[:2] == ["b", "a"] for begun in found)
+
+
+@pytest.mark.parametrize("level", ["timing", "wakeups"])
+def test_a_waiting_consumer_has_its_item_after_one_bare_yield(level: str) -> None:
+    assert outcomes(item_taken, level) == ["item"] * 60
+
+
+def test_a_waiting_consumer_may_lack_its_item_after_one_bare_yield_at_the_strongest_level() -> None:
+    assert set(outcomes(item_taken, "tasks")) == {"item", ""}
+
+
+class PickLast:
+    """The least fair scheduler: always the newest of the window."""
+
+    def pick(self, window: Sequence[Any]) -> int:
+        return len(window) - 1
+
+
+async def passed_over(yielding: int) -> int:
+    """How many steps other tasks make while one task, ready all the time, waits for its first."""
+    steps = 0
+    begun = []
+
+    async def spinner() -> None:
+        nonlocal steps
+        for _ in range(600):
+            if not begun:
+                steps += 1
+            await asyncio.sleep(0)
+
+    async def patient() -> None:
+        begun.append(True)
+
+    tasks = [asyncio.create_task(spinner()) for _ in range(yielding)]
+    tasks.insert(0, asyncio.create_task(patient()))
+    await asyncio.gather(*tasks)
+    return steps
+
+
+async def wakeups_passed_over(others: int) -> int:
+    """The same for a task whose future is done, among tasks that wake each other up."""
+    loop = asyncio.get_running_loop()
+    first = loop.create_future()
+    steps = 0
+
+    async def patient() -> None:
+        await first
+
+    async def relay(mine: list[asyncio.Future[None]], theirs: list[asyncio.Future[None]]) -> None:
+        nonlocal steps
+        for own, other in zip(mine, theirs, strict=True):
+            await own
+            if not waiting.done():
+                steps += 1
+            other.set_result(None)
+
+    waiting = asyncio.create_task(patient())
+    lines = [[loop.create_future() for _ in range(300)] for _ in range(others + 1)]
+    relays = [asyncio.create_task(relay(lines[i], lines[i + 1])) for i in range(others)]
+    # The last one feeds the next round of the first.
+    relays.append(asyncio.create_task(relay(lines[-1][:-1], lines[0][1:])))
+    await asyncio.sleep(TICK)
+    first.set_result(None)
+    lines[0][0].set_result(None)
+    await asyncio.gather(waiting, *relays)
+    return steps
+
+
+@pytest.mark.parametrize(
+    ("program", "level"), [(passed_over, "tasks"), (wakeups_passed_over, "wakeups"), (wakeups_passed_over, "tasks")]
+)
+def test_no_item_is_passed_over_more_than_two_hundred_times(program: Any, level: str) -> None:
+    with vtloop.EventLoop(scheduler=PickLast(), interleave=level) as loop:
+        steps = loop.run_until_complete(program(3))
+    # The turn's end and the task that waits for them all stand in the line as well.
+    assert 150 <= steps <= 200
+
+
+# That the check can fail.
+
+
+@pytest.mark.parametrize(
+    "ran",
+    [
+        [Plain(1, 0.0), Plain(0, 0.0)],
+        [Timer(0, 0.0, 2.0, 2.0, 1.0)],
+        [Timer(0, 0.0, 2.0, 2.0, 2.0), Timer(1, 0.0, 1.0, 1.0, 2.0)],
+        [Timer(0, 0.0, 2.0, 2.0, 2.0), Timer(1, 0.0, 1.0, 1.0, 1.0)],
+        [Timer(1, 0.0, 1.0, 1.0, 1.0), Timer(0, 0.0, 1.0, 1.0, 1.0)],
+        [Timer(0, 0.0, 1.0, 1.0, 1.0), Plain(1, 0.5)],
+        [Plain(1, 1.5), Timer(0, 0.0, 1.0, 1.0, 1.0)],
+    ],
+    ids=["plain", "early", "late", "deadlines", "tie", "before its time", "after its time"],
+)
+def test_an_illegal_order_is_seen(ran: list[Plain | Timer]) -> None:
+    assert illegal(ran) is not None
+
+
+@pytest.mark.parametrize(
+    "ran",
+    [
+        [Plain(0, 0.0), Plain(1, 0.0)],
+        [Timer(1, 1.0, 0.5, -0.5, 1.0), Timer(0, 1.0, 1.0, 0.0, 1.0)],
+        [Timer(1, 0.5, 1.0, 0.5, 1.0), Timer(0, 0.0, 1.0, 1.0, 1.0)],
+        [Timer(1, 0.0, 1.0, None, 1.0), Timer(0, 0.0, 1.0, None, 1.0)],
+        [Plain(1, 1.0), Timer(0, 1.0, 1.0, 0.0, 1.0)],
+    ],
+    ids=["plain", "negative delay", "shorter delay", "equal times", "undecidable"],
+)
+def test_a_legal_order_passes(ran: list[Plain | Timer]) -> None:
+    assert illegal(ran) is None

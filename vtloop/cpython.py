@@ -1,0 +1,173 @@
+"""Every private name of CPython that the core leans on, each with the versions it was seen on.
+
+One small function or constant per name, so that a contract test can hold each against the interpreter that runs.
+Nothing else in the core touches a private attribute of CPython's loops, tasks or futures.  (The wait-for graph has
+its own list in ``cpython_waits.py``.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.base_events
+import asyncio.format_helpers
+import asyncio.tasks
+import logging
+from collections.abc import Iterable, Iterator
+from types import BuiltinMethodType, MethodType
+from typing import Any
+
+__all__ = [
+    "BUILTIN",
+    "STEP",
+    "WAKEUP_NAME",
+    "callback_source",
+    "exception_unread",
+    "hush_destroyed",
+    "logger",
+    "orderly_tasks_module",
+    "python_task_step",
+    "set_future_result",
+    "set_task_name",
+]
+
+BUILTIN = BuiltinMethodType
+"""The type of the callback by which a future wakes a C task (3.11-3.14)."""
+
+WAKEUP_NAME = "task_wakeup"
+"""``__name__`` of that callback (3.11-3.14)."""
+
+
+def _find_step_type() -> type:
+    """The type of the callback by which a C task schedules its next step (3.11-3.14: ``TaskStepMethWrapper``)."""
+
+    class Probe(asyncio.AbstractEventLoop):
+        found: Any = None
+
+        def get_debug(self) -> bool:
+            return False
+
+        def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
+            self.found = callback
+
+        def call_exception_handler(self, context: dict[str, Any]) -> None:
+            pass
+
+    async def nothing() -> None:
+        pass
+
+    probe = Probe()
+    coro = nothing()
+    task = asyncio.Task(coro, loop=probe)
+    hush_destroyed(task)
+    coro.close()
+    kind: type = type(probe.found)
+    probe.found = None
+    return kind
+
+
+def hush_destroyed(task: asyncio.Future[Any]) -> None:
+    """Keep a pending task from logging "Task was destroyed" (``_log_destroy_pending``, 3.11-3.14)."""
+    if hasattr(task, "_log_destroy_pending"):
+        task._log_destroy_pending = False
+
+
+STEP: type = _find_step_type()
+"""The type of a C task's step callback: a first step, a bare yield, or a step with an exception thrown in."""
+
+
+def python_task_step(callback: object) -> str | None:
+    """``'step'`` or ``'wakeup'`` when ``callback`` drives a pure-Python task, else None.
+
+    CPython 3.11-3.14: the bound methods ``_Task__step`` and ``_Task__wakeup`` of ``asyncio.tasks._PyTask``.
+    """
+    if type(callback) is MethodType and isinstance(callback.__self__, asyncio.Future):
+        name = callback.__func__.__name__
+        if name == "__step":
+            return "step"
+        if name == "__wakeup":
+            return "wakeup"
+    return None
+
+
+def exception_unread(future: asyncio.Future[Any]) -> bool:
+    """Whether ``future`` holds an exception that nobody has looked at (``_log_traceback``, 3.11-3.14)."""
+    return bool(getattr(future, "_log_traceback", False))
+
+
+def set_future_result(future: asyncio.Future[Any], result: Any) -> None:
+    """Set a result unless the future is done already (as ``asyncio.futures`` does for timers and threads)."""
+    if not future.done():
+        future.set_result(result)
+
+
+class _InOrder:
+    """Stands for ``asyncio.tasks._scheduled_tasks`` while a loop runs: the same set, iterated in order of creation.
+
+    CPython 3.11-3.13 build ``all_tasks()`` from a `weakref.WeakSet` (3.11: ``_all_tasks``), whose order depends on
+    everything that ever was in it.
+    """
+
+    def __init__(self, tasks: Any) -> None:
+        self._tasks = tasks
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(sorted(self._tasks, key=lambda task: getattr(task, "_number", 0)))
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tasks, name)
+
+
+def _ordered_set(items: Iterable[Any] = ()) -> Any:
+    """``set(items)``, but coroutine objects, which hash by address, keep their order.
+
+    CPython 3.11-3.14: ``as_completed`` makes its tasks in the order of ``set(coroutines)``.
+    """
+    listed = list(items)
+    if any(asyncio.iscoroutine(item) for item in listed):
+        return list(dict.fromkeys(listed))
+    return set(listed)
+
+
+_REGISTRY = "_scheduled_tasks" if hasattr(asyncio.tasks, "_scheduled_tasks") else "_all_tasks"
+_PLAIN: Any = getattr(asyncio.tasks, _REGISTRY, None)
+_ORDERED: Any = _InOrder(_PLAIN)
+_running = 0
+
+
+def orderly_tasks_module(on: bool) -> None:
+    """Make ``asyncio.tasks`` iterate tasks and coroutines in a stable order while any loop of ours runs.
+
+    Calls nest.  The names are shadowed in the module's own namespace, so functions imported early are covered.
+    """
+    global _running
+    _running += 1 if on else -1
+    names = vars(asyncio.tasks)
+    if on and _running == 1:
+        names["set"] = _ordered_set
+        if _PLAIN is not None:
+            names[_REGISTRY] = _ORDERED
+    elif not on and _running == 0:
+        names.pop("set", None)
+        if _PLAIN is not None:
+            names[_REGISTRY] = _PLAIN
+
+
+def logger() -> logging.Logger:
+    """asyncio's logger, looked up where asyncio's own loop looks it up (``asyncio.base_events.logger``, 3.11-3.14)."""
+    found: logging.Logger = vars(asyncio.base_events)["logger"]
+    return found
+
+
+def set_task_name(task: Any, name: str) -> None:
+    """Name a task made by a foreign factory (before 3.13.3 the loop does it, and tolerates tasks without names)."""
+    if hasattr(task, "set_name"):
+        task.set_name(name)
+
+
+def callback_source(handle: Any) -> str:
+    """The callback of a handle as asyncio's logs show it (``asyncio.format_helpers._format_callback_source``)."""
+    text: str = vars(asyncio.format_helpers)["_format_callback_source"](handle._callback, handle._args)
+    return text

@@ -1,0 +1,105 @@
+"""Handles: what ``call_soon`` and ``call_later`` give back, as cheap as Python allows.
+
+Made by the loop only, which fills the slots itself (``__init__`` is never called: a third of the cost of a
+handle is calling it).  A handle is *fired* by the loop through `Handle._fire`; it must never touch the ready
+line or the timers, except to report that a timer was cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vtloop.timers import TimerQueue
+
+__all__ = ["DebugHandle", "DebugTimerHandle", "Handle", "TimerHandle"]
+
+
+class Handle(asyncio.Handle):
+    """A callback that stands in the ready line.  Cancelled means: its callback is None."""
+
+    __slots__ = ()
+
+    # CPython: asyncio.Handle keeps these in slots (3.11-3.14); a handle made outside debug mode never has them.
+    _source_traceback = None
+    _repr = None
+
+    @property
+    def _cancelled(self) -> bool:  # type: ignore[override]
+        return self._callback is None
+
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._callback is None
+
+    def cancel(self) -> None:
+        """Drop the callback: it will not run.  Cancelling twice, or after it ran, does nothing."""
+        self._callback = self._args = None
+
+    def _fire(self) -> None:
+        callback = self._callback
+        if callback is not None:
+            callback(*self._args)
+
+
+class TimerHandle(Handle, asyncio.TimerHandle):
+    """A callback that waits for its time.
+
+    Attributes:
+        _when: The deadline as the float that ``when()`` gives back.
+        _when_ns: The same, rounded once to the nearest nanosecond: what the queue sorts by.
+        _made_ns: The virtual time at which the timer was made.
+        _absolute: Made by ``call_at`` (two equal values of which may fire in either order).
+        _background: Made by a daemon task; set only while there are daemons.
+        _queue: The queue it waits in, told when it is cancelled; None for one that is due at once.
+    """
+
+    __slots__ = ("_absolute", "_background", "_made_ns", "_queue", "_when_ns")
+    _background: bool
+    _queue: TimerQueue | None
+    _when_ns: int
+    _made_ns: int
+    _absolute: bool
+    __hash__ = object.__hash__
+
+    def when(self) -> float:
+        """The deadline, in seconds of the loop's clock."""
+        return self._when
+
+    def cancel(self) -> None:
+        """Drop the callback; the clock will not stop at this deadline."""
+        if self._callback is not None:
+            self._callback = self._args = None
+            queue = self._queue
+            if queue is not None:
+                queue.cancelled()
+
+
+class _Remembering(Handle):
+    """What the handles of debug mode do besides."""
+
+    __slots__ = ()
+
+    def cancel(self) -> None:
+        if self._callback is not None:
+            self._repr = repr(self)
+        super().cancel()
+
+    def _fire(self) -> None:
+        loop: Any = self._loop
+        loop._current_handle = self
+        super()._fire()
+        loop._current_handle = None
+
+
+class DebugHandle(_Remembering):
+    """The handle of debug mode: it remembers where it was made and what it was before it was cancelled."""
+
+    __slots__ = ("_repr", "_source_traceback")
+
+
+class DebugTimerHandle(_Remembering, TimerHandle):
+    """The timer handle of debug mode."""
+
+    __slots__ = ("_repr", "_source_traceback")

@@ -1,0 +1,250 @@
+"""What happens when nothing is ready, or when nothing but polling goes on.
+
+A part of the loop: the clock jumps, a manual request is answered, a real thread is waited for, or a verdict is raised.
+These rules are the whole of virtual time.  It must never run a callback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+from vtloop.cpython_waits import future_waited_for
+from vtloop.diagnosis import verdict
+from vtloop.errors import VtloopError
+from vtloop.handles import TimerHandle
+from vtloop.manual import ManualClock, Request
+from vtloop.threads import ExecutorCalls
+
+__all__ = ["POLL_TURNS", "IdleRules"]
+
+POLL_TURNS = 1_000
+"""Turns at one instant after which the program is taken to poll, and the clock moves on."""
+
+POLL_NS = 1_000_000
+"""How far the clock moves with each turn of a program that polls without any timer: 1 ms."""
+
+LIVELOCK_TURNS = 100_000
+"""Polling turns without a timer that make a livelock."""
+
+IDLE_JUMPS = 100_000
+"""Jumps without a task made or finished after which ``run_until_idle`` gives up."""
+
+GC_STEPS = 50_000
+"""Steps between two collections: automatic collection is off while the loop runs, so that finalizers have a place."""
+
+
+class IdleRules(ManualClock, ExecutorCalls):
+    """The rules of virtual time.
+
+    Attributes:
+        polled: The clock was moved on because the program polled; reports say so.
+    """
+
+    polled = False
+    _spins = 0
+    _collect_at = GC_STEPS
+    _daemon_tasks: set[int] | None = None
+
+    def _idle(self) -> None:
+        """Nothing is ready: make something ready, or stop the loop, or raise the verdict."""
+        self._spins = 0
+        if self._steps > self._collect_at:
+            self._collect_at = self._steps + GC_STEPS
+            gc.collect()
+        if self._calls or self._foreign:
+            if self._calls:
+                self._run_calls(must=True)
+            if self._something_ready():
+                return
+        deadline = self._timers.next_deadline()
+        if self._threads_began() and self._hold_clock(deadline):
+            return
+        if self._requests:
+            request = min(self._requests, key=_by_target)
+            if self._serve(request, deadline):
+                return
+        if deadline is not None and self._may_jump():
+            self._jump(deadline)
+            return
+        if not self._wait_for_threads():
+            self._give_up(deadline)
+
+    def _serve(self, request: Request, deadline: int | None) -> bool:
+        """Bring ``request`` nearer to its end; False when only the ordinary rules can go on."""
+        target = request.target_ns
+        if target is None:
+            if deadline is None or not self._foreground_timers():
+                self._answer(request)
+                return True
+            self._count_idle_jump(request)
+            self._jump(deadline)
+        elif deadline is None or deadline > target:
+            self._answer(request)
+        else:
+            self._jump(deadline)
+        return True
+
+    def _jump(self, deadline: int) -> None:
+        """Move the clock to the next timer and let the timers of that instant join."""
+        if deadline <= self._clock.ns:
+            self._clock_moved = True
+            self._join_due()
+            return
+        limit = self.options.max_time
+        if limit is not None and deadline > round(limit * 1e9):
+            self._raise(verdict.budget(self._snapshot(), "max_time", f"{limit:g} s of virtual time"))
+        self._clock.move_to(deadline)
+        self._fire(self._timers.pop(deadline))
+
+    def _may_jump(self) -> bool:
+        return self.options.autojump and (not self._daemons or self._main is None or self._foreground_timers())
+
+    def _poll(self) -> int:
+        """A turn too many at one instant: move the clock on; how many turns until this is asked again."""
+        if self._steps > self._collect_at:
+            self._collect_at = self._steps + GC_STEPS
+            gc.collect()
+        request = min(self._requests, key=_by_target) if self._requests else None
+        limit = request.target_ns if request is not None else None
+        deadline = self._timers.next_deadline()
+        moving = self.options.autojump or request is not None
+        self.polled = self.polled or moving
+        if deadline is None or not moving:
+            self._spins += 1
+            if self._spins >= LIVELOCK_TURNS:
+                self._raise(verdict.livelock(self._snapshot(), self._spinning(), LIVELOCK_TURNS + POLL_TURNS))
+        if not moving:
+            return 0
+        target = deadline if deadline is not None and not self._spins else self._clock.ns + POLL_NS
+        if deadline is not None:
+            target = min(target, deadline)
+        if limit is not None and request is not None and target > limit:
+            self._answer(request)
+        elif target == deadline:
+            self._spins = 0
+            self._jump(target)
+            return POLL_TURNS
+        else:
+            self._clock.move_to(target)
+        return 0
+
+    # -- daemons ------------------------------------------------------------------------------------------------
+
+    def _mark_daemon(self, task: asyncio.Task[Any]) -> None:
+        self._daemons = True
+        if self._daemon_tasks is None:
+            self._daemon_tasks = set()
+        self._daemon_tasks.add(hash(task))
+
+    def _note_task(self, task: asyncio.Task[Any]) -> None:
+        """A task was made while there are daemons: it is one if its maker is one, or if a glob names it."""
+        maker = asyncio.current_task(self) if self._thread_id is not None else None
+        names = (task.get_name(), getattr(task.get_coro(), "__qualname__", "") if not task.done() else "")
+        globs = self.options.daemons
+        if self._is_daemon(maker) or any(fnmatchcase(name, glob) for glob in globs for name in names):
+            self._mark_daemon(task)
+
+    def _is_daemon(self, task: asyncio.Task[Any] | None) -> bool:
+        return task is not None and self._daemon_tasks is not None and hash(task) in self._daemon_tasks
+
+    def _note_timer_owner(self, handle: TimerHandle) -> None:
+        owner = asyncio.current_task(self) if self._thread_id is not None else None
+        handle._background = self._is_daemon(owner)
+
+    def _foreground_timers(self) -> bool:
+        if not self._daemons:
+            return len(self._timers) > 0
+        return any(not getattr(handle, "_background", False) for handle in self._timers.pending())
+
+    # -- verdicts -----------------------------------------------------------------------------------------------
+
+    def _give_up(self, deadline: int | None) -> None:
+        """Nothing can happen any more: the verdict, unless one is unwinding already."""
+        if self._verdict is not None and any(not task.done() for task in self._verdict_tasks):
+            raise self._verdict
+        snapshot = self._snapshot()
+        if deadline is not None and not self.options.autojump:
+            self._raise(verdict.no_timers_autojump_off(snapshot, deadline))
+        self._raise(verdict.deadlock(snapshot))
+
+    def _raise(self, error: VtloopError) -> None:
+        """Raise a verdict whose traceback is the await chain of the main task."""
+        self._verdict = error
+        self._verdict_tasks = tuple(self._tasks.pending())
+        main = self._main
+        chain = verdict.await_chain_traceback(main) if isinstance(main, asyncio.Task) and not main.done() else None
+        raise error.with_traceback(chain)
+
+    _verdict_tasks: tuple[asyncio.Task[Any], ...] = ()
+
+    def _step_limit(self) -> float:
+        limit = self.options.max_steps
+        return float("inf") if limit is None else limit
+
+    def _spend_steps(self) -> None:
+        self._raise(verdict.budget(self._snapshot(), "max_steps", f"{self.options.max_steps:,} steps"))
+
+    def _count_idle_jump(self, request: Request) -> None:
+        alive = (len(self._tasks.pending()), self._tasks_made) if request.jumps % 1000 == 0 else request.tasks_alive
+        if alive != request.tasks_alive:
+            request.tasks_alive = alive
+            request.jumps = 0
+        request.jumps += 1
+        if request.jumps > IDLE_JUMPS:
+            self._raise(verdict.never_idle(self._snapshot(), self._sleeping(), IDLE_JUMPS))
+
+    def _sleeping(self) -> list[asyncio.Task[Any]]:
+        """The tasks that living timers will wake, as far as that can be seen."""
+        rung = [thing for handle in self._timers.pending() for thing in handle._args or ()]
+        return [task for task in self._tasks.pending() if any(future_waited_for(task) is thing for thing in rung)]
+
+    def _spinning(self) -> list[asyncio.Task[Any]]:
+        """The tasks whose step stands ready."""
+        ready = [getattr(entry[1], "__self__", None) for entry in self._ready]
+        if self._line is not None:
+            ready += [getattr(item[3], "__self__", None) for item in self._line.items]
+            ready += [getattr(entry[1], "__self__", None) for entry in self._line.incoming]
+        return [task for task in dict.fromkeys(ready) if isinstance(task, asyncio.Task)]
+
+    def _snapshot(self) -> verdict.Snapshot:
+        """What a verdict is written from; taken before anything is cancelled."""
+        main = self._main if isinstance(self._main, asyncio.Task) else None
+        notes = []
+        if self.polled:
+            notes.append("the clock was moved on because the program polled with sleep(0)")
+        if not self.reproducible:
+            notes.append("real threads took part: this run may not replay exactly")
+        return verdict.Snapshot(
+            tasks=[task for task in self._tasks.pending() if not self._is_daemon(task)],
+            main=main,
+            time_ns=self._clock.ns,
+            step=self._steps,
+            seed=None if self.options.seed is None else str(self.options.seed),
+            events=tuple(self._recent_events()),
+            notes=tuple(notes),
+            command=self.replay_command() if self.replay_command is not None else None,
+        )
+
+    replay_command: Any = None
+    """In a run: gives the command that plays it back."""
+
+    def _recent_events(self) -> Iterator[str]:
+        if self._observer is not None:
+            yield from self._observer.recent()
+
+    # -- what other parts of the loop do ------------------------------------------------------------------------
+
+    def _something_ready(self) -> bool:
+        return bool(self._ready) or (self._line is not None and len(self._line) > 0)
+
+    def _can_go_on(self) -> bool:
+        """Whether `_idle` could make something ready without real threads."""
+        return bool(self._calls) or (len(self._timers) > 0 and self.options.autojump)
+
+
+def _by_target(request: Request) -> float:
+    return float("inf") if request.target_ns is None else request.target_ns

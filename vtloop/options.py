@@ -1,0 +1,130 @@
+"""The options of a run: their names, defaults and ranges, checked in one place.
+
+Used by every entrance (loop, functions, marker, flags, command line).  It must never know who asked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from vtloop.errors import UsageError, allowed
+from vtloop.ready import LEVELS
+
+__all__ = ["FACTORY_DEFAULTS", "OPTION_NAMES", "RUN_DEFAULTS", "SCHEDULERS", "Options", "check_level", "resolve"]
+
+SCHEDULERS = ("fifo", "random", "pct:depth=N", "portfolio")
+"""The schedulers by name; ``portfolio`` is for explorations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of one run, as resolved.
+
+    Attributes:
+        seed: What every choice is drawn from; None for asyncio's own order.
+        scheduler: Who makes the choices: a name, or an object with ``pick(window) -> index``.
+        interleave: The level: "timing", "wakeups" or "tasks".
+        start: What ``loop.time()`` reads at first, in seconds.
+        autojump: Whether the clock jumps to the next timer when nothing is ready.
+        lag: The most virtual seconds that one step may take, as a choice; 0 for exact time.
+        max_steps: Callbacks after which the run is ended with a `HangError`; None for no limit.
+        max_time: Virtual seconds after which the run is ended with a `HangError`; None for no limit.
+        watchdog: Real seconds after which a single step that does not return is cut; None for never.
+        patience: Real seconds for which the loop waits for real threads, the clock frozen; None for ever.
+        daemons: Globs over task names and coroutine qualnames that mark background tasks.
+    """
+
+    seed: int | None = None
+    scheduler: Any = "fifo"
+    interleave: str = "timing"
+    start: float = 0.0
+    autojump: bool = True
+    lag: float = 0.0
+    max_steps: int | None = None
+    max_time: float | None = None
+    watchdog: float | None = None
+    patience: float | None = None
+    daemons: tuple[str, ...] = ()
+
+    def changed(self, base: Options) -> dict[str, Any]:
+        """The options that differ from ``base``, by name."""
+        pairs = ((field.name, getattr(self, field.name), getattr(base, field.name)) for field in _FIELDS)
+        return {name: value for name, value, plain in pairs if value != plain}
+
+
+_FIELDS = dataclasses.fields(Options)
+OPTION_NAMES = tuple(field.name for field in _FIELDS)
+
+FACTORY_DEFAULTS = Options()
+"""What ``EventLoop()`` has: no budget, no watchdog."""
+
+RUN_DEFAULTS = Options(max_steps=10_000_000, watchdog=10.0, patience=30.0)
+"""What ``vtloop.run``, ``explore`` and the pytest plugin have."""
+
+
+def resolve(base: Options = FACTORY_DEFAULTS, **given: Any) -> Options:
+    """``base`` with the options given, checked; None means "as in base" for seed, scheduler and interleave.
+
+    Raises:
+        UsageError: An unknown option, or a value out of its range; the message names what is allowed.
+    """
+    for name in given:
+        if name not in OPTION_NAMES:
+            raise UsageError(f"unknown option {name!r}; {allowed(OPTION_NAMES)}")
+    seed, scheduler, level = given.get("seed"), given.get("scheduler"), given.get("interleave")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise UsageError(f"seed must be an int or None, got {seed!r}")
+    check_level(level)
+    if level is not None and seed is None and scheduler is None:
+        raise UsageError(f"interleave={level!r} needs a seed or a scheduler; without one the order is asyncio's own")
+    values = dict(given)
+    chosen = scheduler if scheduler is not None else ("random" if seed is not None else base.scheduler)
+    values["scheduler"] = check_scheduler(chosen)
+    values["seed"] = seed if seed is not None or chosen == "fifo" else 0
+    values["interleave"] = level or ("wakeups" if chosen != "fifo" else "timing")
+    for name in ("start", "lag", "max_time", "watchdog", "patience", "max_steps"):
+        if name in values:
+            values[name] = _number(name, values[name], getattr(FACTORY_DEFAULTS, name))
+    if "daemons" in values:
+        daemons = values["daemons"] or ()
+        values["daemons"] = (daemons,) if isinstance(daemons, str) else tuple(daemons)
+    if values.get("lag") and chosen == "fifo":
+        raise UsageError(f"lag={values['lag']!r} needs a seed; without one time is exact")
+    if "autojump" in values and not isinstance(values["autojump"], bool):
+        raise UsageError(f"autojump must be True or False, got {values['autojump']!r}")
+    return dataclasses.replace(base, **values)
+
+
+def check_level(level: Any) -> None:
+    """Refuse a level that is neither None nor one of `LEVELS`."""
+    if level is not None and level not in LEVELS:
+        raise UsageError(f"unknown level {level!r}; {allowed(LEVELS)}")
+
+
+def check_scheduler(scheduler: Any) -> Any:
+    """Refuse what is neither the name of a scheduler nor an object with ``pick``; gives it back."""
+    if isinstance(scheduler, str):
+        name, _, rest = scheduler.partition(":")
+        plain = name in ("fifo", "random") and not rest
+        depth = name == "pct" and (not rest or (rest.startswith("depth=") and rest[6:].isdecimal() and int(rest[6:])))
+        if not (plain or depth):
+            raise UsageError(f"unknown scheduler {scheduler!r}; {allowed(SCHEDULERS)}, or an object with pick(window)")
+    elif not callable(getattr(scheduler, "pick", None)):
+        raise UsageError(f"scheduler must be a name or an object with pick(window), got {scheduler!r}")
+    return scheduler
+
+
+def _number(name: str, value: Any, default: Any) -> Any:
+    """A number of 0 or more; None where that means "no limit"."""
+    if value is None and default is None:
+        return None
+    whole = name == "max_steps"
+    kinds = (int,) if whole else (int, float)
+    signed = name == "start"
+    if isinstance(value, bool) or not isinstance(value, kinds) or not (signed or value >= 0) or value - value != 0:
+        none = " or None" if default is None else ""
+        what = "a whole number" if whole else "a finite number of seconds"
+        raise UsageError(f"{name} must be {what}{'' if signed else ', 0 or more'}{none}, got {value!r}")
+    return value if whole else float(value)

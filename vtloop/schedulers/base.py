@@ -1,0 +1,43 @@
+"""What a scheduler is: somebody who picks an index.
+
+The loop asks it through the ready line and through ``choose``; who answers index 0 every time gives asyncio's own
+order.  A scheduler must never run anything, nor look outside the window it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vtloop.ready import ReadyLine
+
+__all__ = ["Scheduler"]
+
+
+class Scheduler:
+    """Picks index 0, always: asyncio's own order.
+
+    Attributes:
+        level: The level whose rules make the window (`vtloop.ready.LEVELS`).
+    """
+
+    level = "timing"
+
+    def __init__(self, level: str | None = None) -> None:
+        if level is not None:
+            self.level = level
+
+    def attach(self, line: ReadyLine) -> None:
+        """Called once, with the line of the run."""
+
+    def pick(self, items: Sequence[Any], options: int) -> int:
+        """The index to run next, out of ``items[:options]``; ``options`` is at least 2.
+
+        An item is ``(rule, born, context, callback, args[, key])`` as in `vtloop.ready`.
+        """
+        return 0
+
+    def choose(self, kind: str, options: int) -> int:
+        """One of ``options`` for a choice other than the next step; 0 is the calm day's."""
+        return 0

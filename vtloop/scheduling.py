@@ -1,0 +1,196 @@
+"""Putting things into the loop: callbacks, timers, futures and tasks.
+
+A part of the loop.  `call_soon` and the timers are the hot path of every asyncio program.  It must never take
+anything out again: that is `vtloop.loop`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from vtloop import cpython
+from vtloop.cpython import BUILTIN, STEP, WAKEUP_NAME
+from vtloop.handles import DebugHandle, DebugTimerHandle, Handle, TimerHandle
+from vtloop.state import LoopState
+from vtloop.tasks import Task
+
+__all__ = ["Scheduling"]
+
+_new_handle = Handle.__new__
+_new_timer = TimerHandle.__new__
+_copy_context = contextvars.copy_context
+
+
+class Scheduling(LoopState):
+    """``call_soon``, ``call_later``, ``call_at``, ``create_future``, ``create_task``."""
+
+    def time(self) -> float:
+        """The virtual time in seconds; moves only when nothing is ready, or by `advance` and `elapse`."""
+        return self._clock.seconds
+
+    def time_ns(self) -> int:
+        """The virtual time in whole nanoseconds."""
+        return self._clock.ns
+
+    # Hot: called once a step. Measured by the rows "switches" and "queue" of the benchmarks.
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
+        """Run ``callback(*args)`` in the next turn, after everything that was put in before it."""
+        kind = type(callback)
+        if kind is STEP or (kind is BUILTIN and callback.__name__ == WAKEUP_NAME):
+            # CPython's tasks throw the handle away, so none is made.
+            self._arrive((context, callback, args))
+            return None
+        handle = _new_handle(Handle)
+        handle._callback = callback
+        handle._args = args
+        handle._context = context if context is not None else _copy_context()
+        self._arrive((handle._context, handle._fire, ()))
+        return handle
+
+    def _call_soon_debug(self, callback: Any, *args: Any, context: Any = None) -> Any:
+        self._check_thread()
+        return self._soon_checked(callback, args, context, "call_soon")
+
+    def _soon_checked(self, callback: Any, args: Any, context: Any, method: str) -> Any:
+        self._check_callback(callback, method)
+        handle = DebugHandle(callback, args, self, context)
+        self._trim(handle, 3)
+        self._arrive((handle._context, handle._fire, ()))
+        return handle
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
+        """`call_soon` for other threads and signal handlers; it wakes the loop if it waits for a thread."""
+        self._check_closed()
+        if self._debug:
+            handle = self._soon_checked(callback, args, context, "call_soon_threadsafe")
+        else:
+            handle = Scheduling.call_soon(self, callback, *args, context=context)
+        self._called_from_thread()
+        return handle
+
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        """Run ``callback(*args)`` after ``delay`` seconds of virtual time (negative: before those due now).
+
+        ``inf`` means never.
+
+        Raises:
+            ValueError: ``delay`` is NaN.
+        """
+        if delay is None:
+            raise TypeError("delay must not be None")
+        clock = self._clock
+        try:
+            when_ns = clock.ns + round(delay * 1e9)
+        except OverflowError:
+            when_ns = None
+        return self._make_timer(clock.seconds + delay, when_ns, False, callback, args, context)
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        """Run ``callback(*args)`` when `time` reaches ``when``; see `call_later`."""
+        if when is None:
+            raise TypeError("when cannot be None")
+        try:
+            when_ns = round(when * 1e9)
+        except OverflowError:
+            when_ns = None
+        return self._make_timer(when, when_ns, True, callback, args, context)
+
+    # Hot: the rows "timers" and "timeouts" of the benchmarks.
+    def _make_timer(
+        self, when: float, when_ns: int | None, absolute: bool, callback: Any, args: Any, context: Any
+    ) -> TimerHandle:
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
+        if self._debug:
+            handle = self._make_debug_timer(when, callback, args, context, "call_at" if absolute else "call_later")
+        else:
+            handle = _new_timer(TimerHandle)
+            handle._callback = callback
+            handle._args = args
+            handle._context = context if context is not None else _copy_context()
+            handle._when = when
+        handle._absolute = absolute
+        handle._made_ns = now = self._clock.ns
+        if when_ns is None:
+            return self._timer_at_infinity(handle, when)
+        handle._when_ns = when_ns
+        if when_ns > now:
+            queue = handle._queue = self._timers
+            queue.new.append(handle)
+        else:
+            handle._queue = None
+            self._due.append(handle)
+        if self._daemons:
+            self._note_timer_owner(handle)
+        return handle
+
+    def _make_debug_timer(self, when: float, callback: Any, args: Any, context: Any, method: str) -> TimerHandle:
+        self._check_thread()
+        self._check_callback(callback, method)
+        handle = DebugTimerHandle(when, callback, args, self, context)
+        self._trim(handle, 3)
+        return handle
+
+    def _timer_at_infinity(self, handle: TimerHandle, when: float) -> TimerHandle:
+        handle._queue = None
+        handle._when_ns = sys.maxsize
+        if when == float("-inf"):
+            handle._when_ns = -sys.maxsize
+            self._due.append(handle)
+        return handle
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """A plain asyncio future of this loop (it hashes by address; tasks do not)."""
+        return asyncio.Future(loop=self)
+
+    def create_task(self, coro: Any, **kwargs: Any) -> Any:
+        """A task for ``coro``, with the keyword arguments of this Python's ``asyncio.Task``.
+
+        Tasks are named by the loop (``Task-1``, ...), hash by creation number, and are held until they are done.
+        """
+        self._check_closed()
+        factory = self._task_factory
+        if factory is None:
+            task: Any = Task(coro, loop=self, **kwargs)
+            if self._debug and task._source_traceback:
+                del task._source_traceback[-2:]
+            if self._daemons:
+                self._note_task(task)
+            return task
+        if factory is getattr(asyncio, "eager_task_factory", None):
+            return Task(coro, loop=self, eager_start=True, **kwargs)
+        name = kwargs.pop("name", None) if sys.version_info < (3, 13, 3) else None
+        if "context" in kwargs and kwargs["context"] is None:
+            del kwargs["context"]
+        task = factory(self, coro, **kwargs)
+        if name is not None:
+            cpython.set_task_name(task, name)
+        if not isinstance(task, Task) and asyncio.isfuture(task):
+            self._tasks.add(task)
+        return task
+
+    def _count_task(self) -> int:
+        self._tasks_made += 1
+        return self._tasks_made
+
+    def set_task_factory(self, factory: Callable[..., Any] | None) -> None:
+        """Make tasks with ``factory(loop, coro, **kwargs)``; None brings the default back.
+
+        ``asyncio.eager_task_factory`` gives eager tasks that still hash by number.
+        """
+        if factory is not None and not callable(factory):
+            raise TypeError("task factory must be a callable or None")
+        self._task_factory = factory
+
+    def get_task_factory(self) -> Callable[..., Any] | None:
+        """The factory set, or None."""
+        return self._task_factory
+
+    def _trim(self, handle: Any, frames: int) -> None:
+        """Take our own frames off the place where a debug handle says it was made."""
+        if handle._source_traceback:
+            del handle._source_traceback[-frames:]

@@ -1,0 +1,119 @@
+"""What a loop remembers: every attribute that more than one part of the loop uses, in one place.
+
+The loop is put together from parts (`vtloop.loop` names them); each part inherits from here, so that a reader finds
+what a name means.  It must hold no behaviour but the three checks that every part needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vtloop.clock import VirtualClock
+    from vtloop.diagnosis.verdict import Snapshot
+    from vtloop.errors import VtloopError
+    from vtloop.handles import TimerHandle
+    from vtloop.manual import Request
+    from vtloop.options import Options
+    from vtloop.ready import Observer, ReadyLine
+    from vtloop.schedulers import Scheduler
+    from vtloop.tasks import TaskRegistry
+    from vtloop.timers import TimerQueue
+
+__all__ = ["LoopState"]
+
+
+class LoopState(asyncio.AbstractEventLoop):
+    """The attributes of a loop; defaults of rarely used ones live on the class, which makes a loop cheap to make.
+
+    Attributes:
+        options: The options as resolved.
+        background: In a run, exceptions that reached the default handler; None outside (they are logged).
+        reproducible: False once a real thread has meddled; a replay may then differ.
+    """
+
+    options: Options
+    background: list[BaseException] | None = None
+    reproducible = True
+    slow_callback_duration = 0.1
+
+    # Time.
+    _clock: VirtualClock
+    _timers: TimerQueue
+    _due: list[TimerHandle]  # made with a deadline that has come: they join at the next mark
+    _clock_moved = False  # the clock moved while something was ready: sorted timers may be due
+    _daemons = False  # some task is a daemon: remember who made each timer
+
+    # What stands ready: a deque under asyncio's own order, a ReadyLine under a scheduler.
+    _ready: deque[Any]
+    _line: ReadyLine | None = None
+    _arrive: Callable[[Any], None]
+    _scheduler: Scheduler | None = None
+    _observer: Observer | None = None
+
+    # The run.
+    _tasks: TaskRegistry
+    _tasks_made = 0
+    _task_factory: Callable[..., Any] | None = None
+    _main: asyncio.Future[Any] | None = None
+    _steps = 0
+    _verdict: VtloopError | None = None
+    _stopping = False
+    _closed = False
+    _debug = False
+    _thread_id: int | None = None
+
+    # Manual requests (`vtloop.manual`), executor calls (`vtloop.threads`).
+    _requests: tuple[Request, ...] = ()
+    _calls: Any = ()
+    _lag_ns = 0
+
+    # What one part does for the others.
+    def _called_from_thread(self) -> None:
+        raise NotImplementedError
+
+    def _note_timer_owner(self, handle: TimerHandle) -> None:
+        raise NotImplementedError
+
+    def _note_task(self, task: asyncio.Task[Any]) -> None:
+        raise NotImplementedError
+
+    def _mark_daemon(self, task: asyncio.Task[Any]) -> None:
+        raise NotImplementedError
+
+    def _something_ready(self) -> bool:
+        raise NotImplementedError
+
+    def _join_due(self) -> None:
+        raise NotImplementedError
+
+    def _fire(self, due: list[TimerHandle]) -> None:
+        raise NotImplementedError
+
+    def _snapshot(self) -> Snapshot:
+        raise NotImplementedError
+
+    def _raise(self, error: VtloopError) -> None:
+        raise NotImplementedError
+
+    def choose(self, kind: str, options: int) -> int:
+        raise NotImplementedError
+
+    def _check_closed(self) -> None:
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
+
+    def _check_thread(self) -> None:
+        if self._thread_id is not None and threading.get_ident() != self._thread_id:
+            raise RuntimeError("Non-thread-safe operation invoked on an event loop other than the current one")
+
+    @staticmethod
+    def _check_callback(callback: Any, method: str) -> None:
+        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+            raise TypeError(f"coroutines cannot be used with {method}()")
+        if not callable(callback):
+            raise TypeError(f"a callable object was expected by {method}(), got {callback!r}")

@@ -1,0 +1,95 @@
+"""Tasks that hash by creation number, so that sets of tasks have one order in every run.
+
+Made by the loop's ``create_task`` and by its eager factory.  A task must never look at the ready line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from types import CodeType, FrameType
+from typing import Any, TypeVar
+
+from vtloop.cpython import exception_unread
+
+__all__ = ["Origin", "Task", "TaskRegistry", "origin_above"]
+
+T = TypeVar("T")
+Origin = tuple[tuple[CodeType, int], ...]
+
+
+def origin_above(frame: FrameType | None) -> Origin:
+    """``(code, last instruction)`` of up to three frames, innermost first: cheap now, resolved only for a report."""
+    if frame is None:
+        return ()
+    first = (frame.f_code, frame.f_lasti)
+    back = frame.f_back
+    if back is None:
+        return (first,)
+    second = (back.f_code, back.f_lasti)
+    back = back.f_back
+    if back is None:
+        return (first, second)
+    return (first, second, (back.f_code, back.f_lasti))
+
+
+class Task(asyncio.Task[T]):
+    """An asyncio task with a number.
+
+    The number counts the tasks of one loop from 1; it is the hash, which makes the order of every set of tasks
+    (``asyncio.wait``, ``TaskGroup``, ``all_tasks``) the same in every run.  Two tasks are equal only if they are
+    the same object.
+    """
+
+    __slots__ = ("_number", "_origin")
+
+    def __init__(self, coro: Any, *, loop: Any, **kwargs: Any) -> None:
+        # The number comes first: registering the task hashes it inside the constructor.
+        self._number: int = loop._count_task()
+        caller = sys._getframe(1)
+        self._origin: Origin = origin_above(caller.f_back or caller)
+        if kwargs.get("name") is None:
+            kwargs["name"] = f"Task-{self._number}"
+        super().__init__(coro, loop=loop, **kwargs)
+        loop._tasks.add(self)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class TaskRegistry:
+    """The tasks of one loop, held strongly until they are done.
+
+    An unreferenced pending task would otherwise be destroyed by the garbage collector at a moment that depends on
+    unrelated allocations.  Done tasks are swept out now and then, but for those with an exception nobody has read:
+    they are judged at the end of the run.
+    """
+
+    __slots__ = ("_sweep_at", "_tasks")
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._sweep_at = 64
+
+    def add(self, task: asyncio.Task[Any]) -> None:
+        """Hold ``task``; amortised O(1)."""
+        self._tasks.append(task)
+        if len(self._tasks) > self._sweep_at:
+            self._tasks = [t for t in self._tasks if not t.done() or exception_unread(t)]
+            self._sweep_at = 2 * len(self._tasks) + 64
+
+    def pending(self) -> list[asyncio.Task[Any]]:
+        """The tasks that are not done, in order of creation."""
+        return [task for task in self._tasks if not task.done()]
+
+    def unread(self) -> list[asyncio.Task[Any]]:
+        """The failed tasks whose exception nobody has read, in order of creation."""
+        return [task for task in self._tasks if task.done() and exception_unread(task)]
+
+    def forget_done(self) -> None:
+        """Let go of every finished task."""
+        self._tasks = self.pending()
+
+    def __iter__(self) -> Iterator[asyncio.Task[Any]]:
+        return iter(list(self._tasks))

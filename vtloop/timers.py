@@ -1,0 +1,195 @@
+"""The timer queue: deadlines in order, ties in order of creation.
+
+Used by the loop only.  New timers go into an unsorted list; only when the clock must jump are those still
+living sorted in.  A timeout that is set and cancelled within one instant therefore never costs a sort, and
+timers with the same deadline share one entry.  It must never call a callback.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+
+from sortedcontainers import SortedList
+
+from vtloop.handles import TimerHandle
+
+__all__ = ["TimerQueue"]
+
+_NEAR = 512
+"""How many of the nearest deadlines are kept in a plain list in front of the `SortedList`."""
+
+
+class TimerQueue:
+    """Pending timers, all with a deadline later than the clock at the time they were added.
+
+    Adding is O(1); a deadline is sorted in at most once, O(log n); cancelling is O(1) amortised: the callback
+    is dropped at once, the empty handle when half of the queue is empty handles.
+
+    Invariant: every deadline in ``_near`` is earlier than every one in ``_far``, and each has a bucket.
+
+    Attributes:
+        new: Timers not sorted in yet, in order of creation; the loop appends to it directly.
+    """
+
+    __slots__ = ("_buckets", "_dead", "_far", "_near", "_sorted", "new")
+
+    def __init__(self) -> None:
+        self.new: list[TimerHandle] = []
+        self._buckets: dict[int, list[TimerHandle] | TimerHandle] = {}
+        # Hot: negative deadlines in ascending order, so that the nearest is at the cheap end of the list.
+        self._near: list[int] = []
+        self._far: SortedList | None = None
+        self._sorted = 0
+        self._dead = 0
+
+    def __len__(self) -> int:
+        """How many living timers wait."""
+        return len(self.new) + self._sorted - self._dead
+
+    def cancelled(self) -> None:
+        """Told by a handle that it was cancelled."""
+        self._dead += 1
+        if self._dead > 64 and self._dead * 2 > len(self.new) + self._sorted:
+            self._sweep()
+
+    def next_deadline(self) -> int | None:
+        """The earliest deadline of a living timer in nanoseconds, or None when none is pending."""
+        if self.new:
+            self._sort_in()
+        near = self._near
+        while True:
+            if not near and not self._refill():
+                return None
+            when_ns = -near[-1]
+            if self._alive(self._buckets[when_ns]):
+                return when_ns
+            near.pop()
+            self._drop(self._buckets.pop(when_ns))
+
+    def pop(self, when_ns: int) -> list[TimerHandle]:
+        """Take out the timers of the earliest deadline, in order of creation.
+
+        ``when_ns`` must be what `next_deadline` gave just before.
+        """
+        self._near.pop()
+        bucket = self._buckets.pop(when_ns)
+        if not isinstance(bucket, list):
+            self._sorted -= 1
+            bucket._queue = None
+            return [bucket]
+        self._sorted -= len(bucket)
+        alive = []
+        for handle in bucket:
+            if handle._callback is None:
+                self._dead -= 1
+            else:
+                handle._queue = None
+                alive.append(handle)
+        return alive
+
+    def pop_due(self, now_ns: int) -> list[TimerHandle]:
+        """Take out all timers with a deadline up to and including ``now_ns``, in (deadline, creation) order."""
+        due: list[TimerHandle] = []
+        while (when_ns := self.next_deadline()) is not None and when_ns <= now_ns:
+            due += self.pop(when_ns)
+        return due
+
+    def pending(self) -> list[TimerHandle]:
+        """All living timers, in (deadline, creation) order; for reports, O(n log n)."""
+        alive = [handle for handle in self._handles() + self.new if handle._callback is not None]
+        return sorted(alive, key=lambda handle: handle._when_ns)
+
+    def clear(self) -> None:
+        """Forget every timer."""
+        self.new.clear()
+        self._buckets.clear()
+        self._near.clear()
+        self._far = None
+        self._sorted = self._dead = 0
+
+    @staticmethod
+    def _alive(bucket: list[TimerHandle] | TimerHandle) -> bool:
+        if isinstance(bucket, list):
+            return any(handle._callback is not None for handle in bucket)
+        return bucket._callback is not None
+
+    def _drop(self, bucket: list[TimerHandle] | TimerHandle) -> None:
+        size = len(bucket) if isinstance(bucket, list) else 1
+        self._sorted -= size
+        self._dead -= size
+
+    def _sort_in(self) -> None:
+        """Give every living new timer its place in the order."""
+        buckets = self._buckets
+        fresh: list[int] = []
+        for handle in self.new:
+            if handle._callback is None:
+                self._dead -= 1
+                continue
+            when_ns = handle._when_ns
+            bucket = buckets.get(when_ns)
+            if bucket is None:
+                buckets[when_ns] = handle
+                fresh.append(-when_ns)
+            elif isinstance(bucket, list):
+                bucket.append(handle)
+            else:
+                buckets[when_ns] = [bucket, handle]
+            self._sorted += 1
+        self.new.clear()
+        near, far = self._near, self._far
+        if len(fresh) > 16 and not far:
+            near += fresh
+            near.sort()
+        elif not far:
+            for key in fresh:
+                insort(near, key)
+        else:
+            nearest_far = -far[0]
+            for key in fresh:
+                if key > nearest_far:
+                    insort(near, key)
+                else:
+                    far.add(-key)
+        if len(near) > 2 * _NEAR:
+            self._spill()
+
+    def _spill(self) -> None:
+        """Keep the nearest deadlines in the short list and sort the rest into the long one."""
+        near = self._near
+        rest = [-key for key in near[:-_NEAR]]
+        del near[:-_NEAR]
+        if self._far is None:
+            self._far = SortedList()
+        self._far.update(rest)
+
+    def _refill(self) -> bool:
+        """Move the nearest deadlines of the long list into the empty short one; False when there are none."""
+        far = self._far
+        if not far:
+            return False
+        self._near += [-far.pop(0) for _ in range(min(_NEAR, len(far)))]
+        self._near.reverse()
+        return True
+
+    def _sweep(self) -> None:
+        """Throw out cancelled handles: O(n), paid for by at least n/2 cancellations."""
+        sorted_in = self._handles()
+        # Sorted handles were made before any new one with the same deadline, so they go first.
+        alive = [handle for handle in sorted_in + self.new if handle._callback is not None]
+        self.clear()
+        self.new += alive
+
+    def _handles(self) -> list[TimerHandle]:
+        return [h for bucket in self._buckets.values() for h in (bucket if isinstance(bucket, list) else [bucket])]
+
+    def _check(self) -> None:
+        """Assert every invariant; for tests."""
+        near = [-key for key in reversed(self._near)]
+        far = list(self._far or ())
+        deadlines = near + far
+        assert deadlines == sorted(set(deadlines)), "deadlines out of order or doubled"
+        assert set(deadlines) == set(self._buckets), "deadlines and buckets differ"
+        handles = self._handles()
+        assert len(handles) == self._sorted
+        assert sum(h._callback is None for h in handles + self.new) == self._dead
