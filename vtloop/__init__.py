@@ -1,3 +1,59 @@
-"""vtloop."""
+"""vtloop: unmodified asyncio code on virtual time, every interleaving from a seed, every failure played back exactly.
+
+To read the code, begin with ``clock``, ``timers``, ``ready``, ``schedulers.base`` and ``loop``: that is the core.
+"""
+
+from vtloop.api import choose, elapsed, explore, loop_factory, replay, run, test
+from vtloop.errors import (
+    BlockingCallError,
+    DeadlockError,
+    EscapeError,
+    HangError,
+    LeakError,
+    LivelockError,
+    NondeterminismError,
+    ReplayError,
+    TraceError,
+    UsageError,
+    VtloopError,
+)
+from vtloop.explore import Exploration, Failure, failure_of
 from vtloop.loop import EventLoop
 from vtloop.manual import advance, daemon, run_ready, run_until_idle
+from vtloop.trace import Trace
+
+__version__ = "0.1.0"
+
+__all__ = [
+    # running
+    "EventLoop",
+    "loop_factory",
+    "run",
+    "explore",
+    "replay",
+    "test",
+    # time and choices inside a program
+    "advance",
+    "run_ready",
+    "run_until_idle",
+    "elapsed",
+    "daemon",
+    "choose",
+    # results
+    "Exploration",
+    "Failure",
+    "Trace",
+    "failure_of",
+    # errors
+    "VtloopError",
+    "UsageError",
+    "TraceError",
+    "HangError",
+    "DeadlockError",
+    "LivelockError",
+    "LeakError",
+    "BlockingCallError",
+    "EscapeError",
+    "ReplayError",
+    "NondeterminismError",
+]

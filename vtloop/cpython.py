@@ -46,7 +46,7 @@ def _find_step_type() -> type:
         def get_debug(self) -> bool:
             return False
 
-        def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
+        def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]
             self.found = callback
 
         def call_exception_handler(self, context: dict[str, Any]) -> None:
@@ -55,7 +55,7 @@ def _find_step_type() -> type:
     async def nothing() -> None:
         pass
 
-    probe = Probe()
+    probe: Any = Probe()  # type: ignore[abstract]
     coro = nothing()
     task = asyncio.Task(coro, loop=probe)
     hush_destroyed(task)

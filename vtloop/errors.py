@@ -34,9 +34,7 @@ class VtloopError(Exception):
         data: The facts of the error as plain JSON-ready values.
     """
 
-    def __init__(
-        self, message: str, *, report: str | None = None, data: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, message: str, *, report: str | None = None, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.data: dict[str, Any] = dict(data or {})
         self._report = report

@@ -80,7 +80,7 @@ class ExceptionHandling(LoopState):
             self._guarded_default(context, "Exception in default exception handler")
             return
         try:
-            owner = context.get("task") or context.get("future") or context.get("handle")
+            owner: Any = context.get("task") or context.get("future") or context.get("handle")
             where = owner.get_context() if hasattr(owner, "get_context") else None
             if where is not None and hasattr(where, "run"):
                 where.run(handler, self, context)
@@ -91,8 +91,7 @@ class ExceptionHandling(LoopState):
         except BaseException as exc:
             self._guarded_default(
                 {"message": "Unhandled error in exception handler", "exception": exc, "context": context},
-                "Exception in default exception handler while handling an unexpected error "
-                "in custom exception handler",
+                "Exception in default exception handler while handling an unexpected error in custom exception handler",
             )
 
     def _guarded_default(self, context: Context, complaint: str) -> None:

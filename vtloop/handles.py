@@ -20,9 +20,11 @@ class Handle(asyncio.Handle):
     """A callback that stands in the ready line.  Cancelled means: its callback is None."""
 
     __slots__ = ()
+    _context: Any
+    _loop: Any
 
     # CPython: asyncio.Handle keeps these in slots (3.11-3.14); a handle made outside debug mode never has them.
-    _source_traceback = None
+    _source_traceback: Any = None
     _repr = None
 
     @property
@@ -58,6 +60,7 @@ class TimerHandle(Handle, asyncio.TimerHandle):
     __slots__ = ("_absolute", "_background", "_made_ns", "_queue", "_when_ns")
     _background: bool
     _queue: TimerQueue | None
+    _when: float
     _when_ns: int
     _made_ns: int
     _absolute: bool

@@ -179,10 +179,11 @@ class IdleRules(ManualClock, ExecutorCalls):
         chain = verdict.await_chain_traceback(main) if isinstance(main, asyncio.Task) and not main.done() else None
         raise error.with_traceback(chain)
 
+    _step_bound: int | None = None
     _verdict_tasks: tuple[asyncio.Task[Any], ...] = ()
 
     def _step_limit(self) -> float:
-        limit = self.options.max_steps
+        limit = self._step_bound if self._step_bound is not None else self.options.max_steps
         return float("inf") if limit is None else limit
 
     def _spend_steps(self) -> None:

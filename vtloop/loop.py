@@ -23,6 +23,7 @@ from vtloop import cpython
 from vtloop.asyncgens import AsyncGenerators
 from vtloop.boundary import ClosedDoors
 from vtloop.clock import VirtualClock
+from vtloop.errors import StepCut, VtloopError
 from vtloop.failures import ExceptionHandling
 from vtloop.handles import DebugHandle, DebugTimerHandle, Handle
 from vtloop.idle import POLL_TURNS, IdleRules
@@ -70,7 +71,7 @@ class EventLoop(
 
     _turn_left = 0  # entries of the current turn that `step` has not run yet
     _outer_depth: int | None = None
-    _gc_at = 0
+    _cut: VtloopError | None = None  # set by the watchdog: the verdict over a step that did not return
 
     def __init__(
         self,
@@ -89,7 +90,17 @@ class EventLoop(
             settings = resolve(
                 seed=seed, scheduler=scheduler, interleave=interleave, start=start, autojump=autojump, **options
             )
-        self.options: Options = settings
+        self._begin(settings)
+
+    @classmethod
+    def with_options(cls, settings: Options) -> EventLoop:
+        """A loop with options that are resolved already."""
+        loop = cls.__new__(cls)
+        loop._begin(settings)
+        return loop
+
+    def _begin(self, settings: Options) -> None:
+        self.options = settings
         self._clock = VirtualClock(settings.start)
         self._timers = TimerQueue()
         self._due = []
@@ -99,10 +110,14 @@ class EventLoop(
         if settings is not FACTORY_DEFAULTS:
             self._daemons = bool(settings.daemons)
             if settings.scheduler != "fifo":
-                self.use_scheduler(make_scheduler(settings))
+                self.use_scheduler(self.own_scheduler())
         self._closed = False
         if sys.flags.dev_mode or (not sys.flags.ignore_environment and os.environ.get("PYTHONASYNCIODEBUG")):
             self.set_debug(True)
+
+    def own_scheduler(self) -> Scheduler:
+        """A fresh scheduler as the options name it."""
+        return make_scheduler(self.options)
 
     def use_scheduler(self, scheduler: Scheduler, observer: Observer | None = None) -> None:
         """Let ``scheduler`` make every choice from now on; only before anything stands ready."""
@@ -110,8 +125,18 @@ class EventLoop(
         self._observer = observer
         self._line = ReadyLine(scheduler.level, scheduler.pick, self._mark_matters, observer)
         scheduler.attach(self._line)
+        if observer is not None:
+            observer.attach(self._line)
         self._arrive = self._line.incoming.append
         self._lag_ns = round(self.options.lag * 1e9)
+
+    def calm(self, steps: int) -> None:
+        """From now on asyncio's own order, unrecorded, exact, and at most ``steps`` more steps: for unwinding."""
+        self._scheduler = self._observer = None
+        self._lag_ns = 0
+        self._step_bound = self._steps + steps
+        if self._line is not None:
+            self._line.calm()
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -128,10 +153,16 @@ class EventLoop(
                 self._run_fifo()
             else:
                 self._run_chosen(self._line)
+        except StepCut:
+            if self._cut is None:
+                raise
         finally:
             self._leave()
             if collecting:
                 gc.enable()
+        if self._cut is not None:
+            cut, self._cut = self._cut, None
+            self._raise(cut)
 
     @contextlib.contextmanager
     def _entered(self) -> Iterator[None]:
@@ -302,12 +333,13 @@ class EventLoop(
                 turns = self._next_turn(line, turns)
                 continue
             self._steps += 1
+            args = item[4]
             try:
-                item[2].run(callback, *item[4])
+                item[2].run(callback, *args)
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as exc:
-                self._callback_failed(callback, item[4], item[2], exc)
+                self._callback_failed(callback, args, item[2], exc)
             if lag:
                 lag = self._lag()
 
@@ -396,6 +428,9 @@ class EventLoop(
 
     def _callback_failed(self, callback: Any, args: Any, context: Any, exc: BaseException) -> None:
         """Report what a callback raised, as asyncio's handle does."""
+        if isinstance(exc, StepCut):
+            self._stopping = True
+            return
         handle = getattr(callback, "__self__", None)
         if not isinstance(handle, Handle):
             handle = asyncio.Handle(callback, args, self, context)

@@ -57,6 +57,9 @@ PATIENCE = 200
 class Observer(Protocol):
     """Watches a line to name its items; only in runs whose events are recorded."""
 
+    def attach(self, line: ReadyLine) -> None:
+        """Called once, with the line of the run."""
+
     def key(self, entry: Entry) -> Any:
         """The identity of an arriving item that survives edits: ``(task, its step)``."""
 
@@ -91,8 +94,19 @@ class ReadyLine:
     """
 
     __slots__ = (
-        "_free", "_mark_matters", "_observer", "_pick", "_plain", "_step", "_wakeup", "incoming", "indices", "items", "sizes", "takes",
-    )  # fmt: skip
+        "_free",
+        "_mark_matters",
+        "_observer",
+        "_pick",
+        "_plain",
+        "_step",
+        "_wakeup",
+        "incoming",
+        "indices",
+        "items",
+        "sizes",
+        "takes",
+    )
 
     def __init__(
         self,
@@ -174,6 +188,13 @@ class ReadyLine:
                 return self._step if role == "step" else self._wakeup
         return self._plain
 
+    def calm(self) -> None:
+        """From now on asyncio's own order, and nothing is recorded."""
+        self._plain = self._step = self._wakeup = BARRIER
+        self._observer = None
+        self._pick = _first
+        self.indices, self.sizes = [], []
+
     def drop_mark(self) -> None:
         """Take a mark that an interrupted turn left behind out of the line."""
         for index, item in enumerate(self.items):
@@ -191,6 +212,10 @@ class ReadyLine:
         self.items.clear()
         self.incoming.clear()
         self._free = 0
+
+
+def _first(items: Sequence[Item], options: int) -> int:
+    return 0
 
 
 def may_swap(older: TimerHandle, newer: TimerHandle) -> bool:

@@ -37,7 +37,7 @@ class Scheduling(LoopState):
         return self._clock.ns
 
     # Hot: called once a step. Measured by the rows "switches" and "queue" of the benchmarks.
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]
         """Run ``callback(*args)`` in the next turn, after everything that was put in before it."""
         kind = type(callback)
         if kind is STEP or (kind is BUILTIN and callback.__name__ == WAKEUP_NAME):
@@ -62,7 +62,7 @@ class Scheduling(LoopState):
         self._arrive((handle._context, handle._fire, ()))
         return handle
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]
         """`call_soon` for other threads and signal handlers; it wakes the loop if it waits for a thread."""
         self._check_closed()
         if self._debug:
@@ -72,7 +72,7 @@ class Scheduling(LoopState):
         self._called_from_thread()
         return handle
 
-    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Any:
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]
         """Run ``callback(*args)`` after ``delay`` seconds of virtual time (negative: before those due now).
 
         ``inf`` means never.
@@ -89,7 +89,7 @@ class Scheduling(LoopState):
             when_ns = None
         return self._make_timer(clock.seconds + delay, when_ns, False, callback, args, context)
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]
         """Run ``callback(*args)`` when `time` reaches ``when``; see `call_later`."""
         if when is None:
             raise TypeError("when cannot be None")
@@ -170,7 +170,7 @@ class Scheduling(LoopState):
         if name is not None:
             cpython.set_task_name(task, name)
         if not isinstance(task, Task) and asyncio.isfuture(task):
-            self._tasks.add(task)
+            self._tasks.add(task)  # type: ignore[arg-type]
         return task
 
     def _count_task(self) -> int:

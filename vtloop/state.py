@@ -101,6 +101,7 @@ class LoopState(asyncio.AbstractEventLoop):
         raise NotImplementedError
 
     def choose(self, kind: str, options: int) -> int:
+        """Pick one of ``options`` and record it."""
         raise NotImplementedError
 
     def _check_closed(self) -> None:

@@ -97,7 +97,7 @@ class ExecutorCalls(LoopState):
 
     # -- the executor -------------------------------------------------------------------------------------------
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
         """Run ``func(*args)`` in a helper thread while the loop waits; gives a future.
 
         ``executor`` is accepted and not used: any call runs in the one helper thread.  At which step a call ends is a

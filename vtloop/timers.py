@@ -78,7 +78,7 @@ class TimerQueue:
             bucket._queue = None
             return [bucket]
         self._sorted -= len(bucket)
-        alive = []
+        alive: list[TimerHandle] = []
         for handle in bucket:
             if handle._callback is None:
                 self._dead -= 1

@@ -36,14 +36,14 @@ _OUTLOOK = {
 
 _HINTS = {
     "Queue.join": "`Queue.join` ends after one `task_done()` for each item got: call it in a `finally`.",
-    "Queue.get": "nothing puts any more: end a consumer with a sentinel item, or cancel it when the producers are done.",
+    "Queue.get": "nothing puts any more: end a consumer with a sentinel item, or cancel it after the last `put()`.",
     "Queue.put": "the queue is full and nothing gets: is the consumer gone, or larger batches put than got?",
     "Event": "no task is left that could call `set()`: was it to be called by a task that ended early?",
     "Condition": "a `notify()` before the `wait()` is lost: use `wait_for(predicate)`, so that the state decides.",
     "Barrier": "fewer tasks came than the barrier has parties: did one fail on its way?",
     "Semaphore": "a permit was taken and not given back: use `async with`, which also releases on an exception.",
     "Lock": "the lock was taken and not given back: use `async with`, which also releases on an exception.",
-    "future": "nobody is left to call `set_result()`: was the callback or task that should do it cancelled, or did it fail?",
+    "future": "nobody is left to call `set_result()`: was whoever should do it cancelled, or did it fail?",
 }
 
 
@@ -206,21 +206,22 @@ def task_lines(group: Group, graph: WaitGraph, frames: int) -> list[str]:
     first = group.first
     lines = [f"  {_head(group, graph)}"]
     shown = [p for p in first.chain if not p.internal] or list(first.chain[-1:])
-    if len(shown) > frames:
-        left_out = len(shown) - frames
-        outer, inner = shown[: frames // 2], shown[len(shown) - (frames - frames // 2) :]
-        lines += [f"    {_at(p)}" for p in outer]
-        lines += [f"    ... {left_out} more frames ..."] if frames > 1 else []
-        lines += [f"    {_at(p)}" for p in inner]
-    else:
-        lines += [f"    {_at(p)}" for p in shown]
+    left_out = max(0, len(shown) - frames)
+    outer = shown[: frames // 2] if left_out else shown
+    lines += [f"    {_at(p)}" for p in outer]
+    if left_out:
+        inner = [_at(p) for p in shown[len(outer) + left_out :]]
+        lines += [f"    ... {left_out} more frame{'s' * (left_out > 1)} ... {inner[0]}"]
+        lines += [f"    {line}" for line in inner[1:]]
     tail = []
     if first.wait is not None:
         same = all(t.wait == first.wait for t in group.tasks[:_MANY]) or len(group.tasks) == 1
         itself = first.wait.holders == (first.label,)
         waker = woken_by(first.wait, graph) if same and not itself else None
         tail += [f"could be woken by {waker}"] if waker else []
-    tail += [f"created at {first.created}"] if first.created else []
+    if first.created and not first.is_main:
+        alike = all(t.created is first.created for t in group.tasks)
+        tail.append(f"{'' if alike else 'first '}created at {first.created}")
     return [*lines, f"    {'; '.join(tail)}"] if tail else lines
 
 

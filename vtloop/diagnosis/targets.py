@@ -1,7 +1,8 @@
 """What a task waits for, told from the last frames of its await chain and from the future itself.
 
 Called by `waits`.  The outermost frame of the asyncio code a chain ends in is what the program asked for: a chain that
-ends ``Queue.join -> Event.wait`` waits for the queue.  Without such a frame the future tells: a task, a gather, a shield.
+ends ``Queue.join -> Event.wait`` waits for the queue.  Without such a frame the future tells:
+a task, a gather, a shield.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def _is_lock(link: Link) -> bool:
 
 
 def _wait_for(chain: Sequence[Link], position: int) -> Target | None:
-    """`asyncio.wait_for` on a future or task (3.11 makes a task of every coroutine; later versions await it in place)."""
+    """`asyncio.wait_for` on a future or task (3.11 makes a task of a coroutine, later versions await it in place)."""
     awaited = chain[position].frame.f_locals.get("fut")
     if position + 1 < len(chain) and not issubclass(type(awaited), asyncio.Future):
         return None
@@ -102,27 +103,37 @@ def _known(kind: str, primitive: Any, chain: Sequence[Link], position: int) -> T
             manager = entering.frame.f_locals.get("self")
             if issubclass(type(manager), asyncio.Condition):
                 target.via_condition = manager
-    elif kind == "Barrier":
-        target.detail = f"{primitive.n_waiting} of {primitive.parties} there"
-    elif kind == "Queue.get":
-        target.detail = "empty" if primitive.empty() else f"{primitive.qsize()} waiting to be got"
-    elif kind == "Queue.put":
-        target.detail = f"full, maxsize {primitive.maxsize}" if primitive.full() else "not full now"
-    elif kind == "Queue.join":
-        count = unfinished_items(primitive)
-        target.detail = None if count is None else f"{count} not yet task_done()"
     elif kind == "TaskGroup":
         target.futures = tuple(group_children(primitive))
     elif kind == "wait":
         target.primitive = None
-        target.detail = _deadline(chain[position:])
         target.futures = tuple(f for f in primitive or () if issubclass(type(f), asyncio.Future))
-    elif kind == "sleep" and primitive is not None:
-        target.detail = _until(primitive.when())
-    elif kind == "executor call":
-        name = getattr(primitive, "__qualname__", None)
-        target.detail = plain_name(name) if isinstance(name, str) else None
+    try:
+        target.detail = _detail(kind, primitive, chain[position:])
+    except Exception:
+        target.detail = None
     return target
+
+
+def _detail(kind: str, primitive: Any, chain: Sequence[Link]) -> str | None:
+    """The state of the primitive, as far as it explains the wait."""
+    if kind == "Barrier":
+        return f"{primitive.n_waiting} of {primitive.parties} there"
+    if kind == "Queue.get":
+        return "empty" if primitive.empty() else f"{primitive.qsize()} waiting to be got"
+    if kind == "Queue.put":
+        return f"full, maxsize {primitive.maxsize}" if primitive.full() else "not full now"
+    if kind == "Queue.join":
+        count = unfinished_items(primitive)
+        return None if count is None else f"{count} not yet task_done()"
+    if kind == "wait":
+        return _deadline(chain)
+    if kind == "sleep" and primitive is not None:
+        return _until(primitive.when())
+    if kind == "executor call":
+        name = getattr(primitive, "__qualname__", None)
+        return plain_name(name) if isinstance(name, str) else None
+    return None
 
 
 def _from_coroutine(chain: Sequence[Link], first: int, places: Places) -> Target | None:

@@ -93,7 +93,7 @@ def no_timers_autojump_off(snapshot: Snapshot, next_timer_ns: int) -> HangError:
     )
     what = "Nothing is ready to run; timers are set, but the clock moves only by advance()."
     step = in_seconds(next_timer_ns - snapshot.time_ns).removesuffix(" s")
-    hint = f"`await vtloop.advance({step})` from a task (`loop.advance({step})` from outside), or leave out autojump=False."
+    hint = f"`await vtloop.advance({step})` in a task (`loop.advance({step})` outside), or leave out autojump=False."
     data = {"next_timer_ns": next_timer_ns}
     return _verdict(HangError, snapshot, graph, message, "THE CLOCK STANDS STILL", [what], [hint], data)
 

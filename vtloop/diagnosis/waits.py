@@ -132,7 +132,7 @@ def unread_errors(tasks: Iterable[asyncio.Task[Any]]) -> tuple[UnreadError, ...]
 def _first_line(error: BaseException) -> str:
     try:
         return (str(error).splitlines() or [""])[0][:200]
-    except Exception:  # noqa: BLE001 - a user's __str__ may raise anything; the report goes on without its text
+    except Exception:
         return ""
 
 
@@ -210,7 +210,7 @@ class _Capture:
                 self.held[id(primitive)] = tuple([self.labels[i] for i in held_by]), held_by
             labels, held_by = self.held[id(primitive)]
             ambiguous = not labels and self.holders.candidates(primitive) > 1
-            return Wait(target.kind, name, target.detail, labels, held_by, limit, bool(primitive.locked()), ambiguous)
+            return Wait(target.kind, name, target.detail, labels, held_by, limit, _is_taken(primitive), ambiguous)
         waits_on = self._tasks_behind(target)
         return Wait(target.kind, name, target.detail, (), waits_on, limit, False)
 
@@ -256,6 +256,13 @@ class _Capture:
                 key = next((k for k in (id(primitive), id(getattr(primitive, "_lock", None))) if k in names), None)
                 if key is not None:
                     names[key] = str(better[number]) if distinct else f"{name}#{number + 1}"
+
+
+def _is_taken(primitive: Any) -> bool:
+    try:
+        return bool(primitive.locked())
+    except Exception:
+        return True
 
 
 def _labels(seen: Sequence[_Seen]) -> list[str]:

@@ -1,0 +1,258 @@
+"""The functions people call: ``run``, ``explore``, ``replay``, ``loop_factory``, ``test``, and the like.
+
+Thin: each resolves its options, hands a program to `vtloop.run.execute` and raises or returns what came of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from vtloop.clock import VirtualClock
+from vtloop.errors import ReplayError, UsageError
+from vtloop.explore import Campaign, Exploration, Failure, Plan, failure_from
+from vtloop.loop import EventLoop
+from vtloop.options import FACTORY_DEFAULTS, RUN_DEFAULTS, resolve
+from vtloop.run import Command, Main, Outcome, execute
+from vtloop.schedulers.replay import SUSPECTS, KeyedReplay
+from vtloop.trace import Trace, read
+
+__all__ = ["choose", "elapsed", "explore", "loop_factory", "replay", "replay_outcome", "run", "test"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def run(
+    main: Main | Coroutine[Any, Any, T],
+    *,
+    seed: int | None = None,
+    scheduler: Any = None,
+    interleave: str | None = None,
+    **options: Any,
+) -> T:
+    """Run ``main`` on a fresh virtual loop, as ``asyncio.run`` does, and return what it returns.
+
+    Args:
+        main: A zero-argument callable giving a coroutine, or a coroutine.
+        seed: Draw every choice from this int; None for asyncio's own order.
+        scheduler: ``"fifo"``, ``"random"``, ``"pct:depth=N"`` or an object with ``pick(window) -> index``.
+        interleave: ``"timing"``, ``"wakeups"`` (default with a seed) or ``"tasks"``.
+        **options: See the reference, section "Options".
+
+    Raises:
+        VtloopError: A verdict (deadlock, livelock, a spent budget, ...).
+        UsageError: An unknown option or value.
+        BaseException: What ``main`` raised, or what failed in the background; several failures as an ExceptionGroup.
+    """
+    settings = resolve(RUN_DEFAULTS, seed=seed, scheduler=scheduler, interleave=interleave, **options)
+    outcome = execute(main, settings, command=_python_command)
+    return _deliver(outcome)  # type: ignore[no-any-return]
+
+
+def explore(
+    main: Main,
+    *,
+    runs: int = 1000,
+    seed: int = 0,
+    scheduler: Any = "portfolio",
+    interleave: str | None = None,
+    exact_time: bool | None = None,
+    **options: Any,
+) -> Exploration:
+    """Run ``main`` up to ``runs`` times, each in another order, until one run fails.
+
+    Args:
+        main: A zero-argument callable giving a coroutine.
+        runs: How many runs at most.
+        seed: The base seed; run ``i`` depends on it, on ``i`` and on the options alone.
+        scheduler: ``"portfolio"`` (run 0 in asyncio's own order, then a mix), or one scheduler for all runs.
+        interleave: The strongest level; weaker ones are mixed in. Default ``"tasks"``.
+        exact_time: True leaves lag out.
+        **options: As for `run`.
+
+    Raises:
+        NondeterminismError: A failing run did not come back when it was played back.
+        UsageError: An unknown option or value.
+    """
+    plan = Plan.of(runs=runs, seed=seed, scheduler=scheduler, interleave=interleave, exact_time=exact_time, **options)
+    if not callable(main):
+        raise UsageError(f"explore needs a function that gives a new coroutine for every run, got {main!r}")
+    campaign = Campaign(plan, functools.partial(execute, main), command=_python_command)
+    found = campaign.search()
+    if found.failure is not None:
+        _note(found.failure)
+    return found
+
+
+def replay(trace: Trace | str | Any, main: Main | Coroutine[Any, Any, T]) -> T:
+    """Play a recorded run back: returns or raises as that run did.
+
+    Args:
+        trace: A `Trace`, the path of a trace file, or a token.
+        main: The program that was recorded.
+
+    Raises:
+        TraceError: The trace cannot be read.
+        ReplayError: The recorded choices do not fit this program.
+    """
+    return _deliver(replay_outcome(read(trace), functools.partial(execute, main), _python_command))  # type: ignore[no-any-return]
+
+
+def replay_outcome(trace: Trace, run_once: Callable[..., Outcome], command: Command | None = None) -> Outcome:
+    """Play ``trace`` back through ``run_once`` (as `execute`, without the program).
+
+    Raises:
+        ReplayError: The recorded choices do not fit, and the failure did not come back either.
+    """
+    replays: list[KeyedReplay] = []
+    scheduler = None
+    choices = trace.choices
+    if choices is not None and trace.options.scheduler != "fifo":
+
+        def scheduler(recording: Any) -> KeyedReplay:
+            replays.append(KeyedReplay(trace.options.interleave, choices, recording))
+            return replays[0]
+
+    outcome = run_once(trace.options, record=True, scheduler=scheduler, command=command)
+    if isinstance(outcome.error, ReplayError):
+        raise outcome.error
+    same = outcome.error is not None and type(outcome.error).__name__ == trace.outcome.get("type")
+    if not same:
+        for made in replays:
+            made.finish()
+        if not replays and trace.check and outcome.check != trace.check:
+            ended = f"{type(outcome.error).__name__}" if outcome.error is not None else "no failure"
+            raise ReplayError(
+                "the recorded choices do not fit this program: the recorded run made "
+                f"{_count(trace.check)} choices and ended with {trace.outcome.get('type') or 'no failure'}, now it "
+                f"makes {_count(outcome.check)} and ends with {ended}; the code or a library has changed, or the run depends "
+                f"on something that is not recorded ({SUSPECTS})",
+                data={"recorded": trace.check, "now": outcome.check},
+            )
+    return outcome
+
+
+def _count(check: str) -> str:
+    return check.partition("/")[2] or "0"
+
+
+def _python_command(token: str) -> str:
+    return f"vtloop.replay('{token}', main)"
+
+
+def _note(failure: Failure) -> None:
+    failure.error.add_note("vtloop: " + "\n  ".join(failure.summary()[1:]))
+
+
+def _deliver(outcome: Outcome) -> Any:
+    """Return or raise what came of a run."""
+    if outcome.error is None:
+        return outcome.value
+    if not isinstance(outcome.error, (KeyboardInterrupt, SystemExit, UsageError)):
+        failure = failure_from(outcome, command=_python_command)
+        if failure.level != "fifo":
+            _note(failure)
+    raise outcome.error
+
+
+_factories: dict[Any, Callable[[], EventLoop]] = {}
+
+
+def loop_factory(
+    *, seed: int | None = None, scheduler: Any = None, interleave: str | None = None, **options: Any
+) -> Callable[[], EventLoop]:
+    """A zero-argument callable that makes loops, for ``asyncio.Runner(loop_factory=...)`` and test plugins.
+
+    The same object for the same arguments, because pytest tears fixtures down when a parameter changes.
+
+    Raises:
+        UsageError: An unknown option or value.
+    """
+    settings = resolve(FACTORY_DEFAULTS, seed=seed, scheduler=scheduler, interleave=interleave, **options)
+    return _factories.setdefault(settings, functools.partial(EventLoop.with_options, settings))
+
+
+def test(runs: int = 200, **options: Any) -> Callable[[Callable[P, Coroutine[Any, Any, Any]]], Callable[P, None]]:
+    """Make an ``async def`` a plain function that explores it: for any test runner, ``unittest``, and under ``@given``.
+
+    ``runs=1`` is a single run.  Options as for `explore`; the ceiling is ``"wakeups"`` unless ``interleave=`` is given.
+
+    Raises:
+        UsageError: An unknown option; what is decorated is no coroutine function.
+    """
+    if callable(runs):
+        raise UsageError("use @vtloop.test() with parentheses")
+    plan = Plan.of(runs=runs, ceiling="wakeups", **options)
+
+    def decorate(function: Callable[P, Coroutine[Any, Any, Any]]) -> Callable[P, None]:
+        if not asyncio.iscoroutinefunction(function):
+            raise UsageError(f"@vtloop.test() needs an async def, got {function!r}")
+
+        @functools.wraps(function)
+        def explored(*args: P.args, **kwargs: P.kwargs) -> None:
+            run_once = functools.partial(execute, lambda: function(*args, **kwargs))
+            found = Campaign(plan, run_once, command=_python_command).search()
+            if found.failure is not None:
+                _note(found.failure)
+            found.check()
+
+        return explored
+
+    return decorate
+
+
+def choose(options: int) -> int:
+    """Let the explorer pick one of ``options``: 0 to ``options - 1``; 0 outside a run and under asyncio's own order.
+
+    The choice is recorded, replayed and shrunk like any other.
+
+    Raises:
+        UsageError: ``options`` is not a whole number of 1 or more.
+    """
+    if isinstance(options, bool) or not isinstance(options, int) or options < 1:
+        raise UsageError(f"choose(options) needs a whole number, 1 or more, got {options!r}")
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return 0
+    return loop.choose("choose", options) if isinstance(loop, EventLoop) else 0
+
+
+class elapsed:
+    """``with vtloop.elapsed() as e:`` measures virtual time: afterwards ``e.seconds`` and ``e.ns``.
+
+    Exact: differences of ``loop.time()`` are differences of floats, these are not.
+
+    Raises:
+        UsageError: The running loop is not vtloop's.
+    """
+
+    def __init__(self) -> None:
+        self._clock: VirtualClock | None = None
+        self._began = self._ended = 0
+
+    def __enter__(self) -> elapsed:
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, EventLoop):
+            raise UsageError(f"vtloop.elapsed() needs a vtloop loop, the running one is {type(loop).__name__}")
+        self._clock = loop._clock
+        self._began = loop.time_ns()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        assert self._clock is not None
+        self._ended, self._clock = self._clock.ns, None
+
+    @property
+    def ns(self) -> int:
+        """Whole nanoseconds of virtual time; up to now while the block lasts."""
+        return (self._ended if self._clock is None else self._clock.ns) - self._began
+
+    @property
+    def seconds(self) -> float:
+        """The same in seconds, rounded once."""
+        return self.ns / 1e9

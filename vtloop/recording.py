@@ -1,0 +1,162 @@
+"""Recording a run: who ran when, in words, and the choices that deviate, under keys that survive edits.
+
+Watches the ready line (`vtloop.ready.Observer`).  Used where a person will read about the run: single runs, the
+confirming run of an exploration, replays.  It must never hold a task or a callback: that would change when objects
+die.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from vtloop.clock import VirtualClock, seconds_text
+from vtloop.cpython import BUILTIN, STEP, python_task_step
+from vtloop.handles import Handle
+from vtloop.ready import Entry, Item, ReadyLine
+from vtloop.trace import Choice
+
+__all__ = ["Event", "Key", "Recording"]
+
+Key = tuple[str, int]
+"""``(task, its step)``; for plain callbacks ``("callback", n)``, for the end of a turn ``("turn", n)``."""
+
+Event = tuple[int, int, str, int, int]
+"""``(step, time in ns, what ran, index picked, options)``."""
+
+
+class Recording:
+    """The record of one run.
+
+    Attributes:
+        choices: The deviations so far, in order.
+        events: The events, at most ``keep`` of them, newest last.
+    """
+
+    def __init__(self, clock: VirtualClock, keep: int | None = 200) -> None:
+        self._clock = clock
+        self._digest = hashlib.sha256()
+        self.choices: list[Choice] = []
+        self.events: deque[Event] = deque(maxlen=keep)
+        self._names: dict[Any, str] = {}
+        self._used: dict[str, int] = {}
+        self._steps: dict[str, int] = {}
+        self._callbacks = itertools.count(1)
+        self._turns = itertools.count(1)
+        self._after: Key = ("start", 0)
+        self._nth: dict[str, int] = {}
+        self._line: ReadyLine | None = None
+        self.on_admitted: Callable[[Item], None] | None = None
+
+    def attach(self, line: ReadyLine) -> None:
+        """Called with the line that is watched."""
+        self._line = line
+
+    # -- the observer's part ------------------------------------------------------------------------------------
+
+    def key(self, entry: Entry) -> Key:
+        """The identity of an arriving entry."""
+        callback = entry[1]
+        if callback is None:
+            return ("turn", next(self._turns))
+        task = _task_of(callback)
+        if task is None:
+            return ("callback", next(self._callbacks))
+        name = self._name(task)
+        step = self._steps[name] = self._steps.get(name, 0) + 1
+        return (name, step)
+
+    def admitted(self, item: Item) -> None:
+        """An item has joined the line."""
+        if self.on_admitted is not None:
+            self.on_admitted(item)
+
+    def taken(self, item: Item, index: int, options: int) -> None:
+        """An item is about to run."""
+        assert self._line is not None
+        key: Key = item[5]
+        if index:
+            before = ", ".join(label(other) for other in self._line.items[:3])
+            words = f"{label(item)} ran before {before}" + (", ..." if index > 3 else "")
+            age = self._line.takes - item[1]
+            self.choices.append(Choice("step", key[0], key[1], age, index, options, words))
+        self._after = key
+        self._nth.clear()
+        if item[3] is not None:
+            self._note(label(item), index, options)
+
+    def chosen(self, kind: str, index: int, options: int) -> None:
+        """A choice other than the next step was made."""
+        nth = self._nth[kind] = self._nth.get(kind, -1) + 1
+        if index:
+            task, step = self._after
+            words = f"{kind}: {index} of {options} after {_step_words(self._after)}"
+            self.choices.append(Choice(kind, task, step, nth, index, options, words))
+        self._note(kind, index, options)
+
+    def place(self, kind: str) -> tuple[str, str, int, int]:
+        """The key and ordinal that the next choice of ``kind`` will have."""
+        return (kind, *self._after, self._nth.get(kind, -1) + 1)
+
+    def recent(self) -> Iterable[str]:
+        """The last events in words, oldest first."""
+        for step, time_ns, what, index, options in list(self.events)[-10:]:
+            choice = f" (picked {index} of 0-{options - 1})" if index else ""
+            yield f"step {step} t={seconds_text(time_ns)}: {what}{choice}"
+
+    def digest(self) -> str:
+        """SHA-256 over all events so far, in hexadecimal."""
+        return self._digest.hexdigest()
+
+    # -- parts --------------------------------------------------------------------------------------------------
+
+    def _note(self, what: str, index: int, options: int) -> None:
+        assert self._line is not None
+        event = (self._line.takes, self._clock.ns, what, index, options)
+        self.events.append(event)
+        self._digest.update(repr(event).encode())
+
+    def _name(self, task: asyncio.Future[Any]) -> str:
+        """The name of ``task`` when it was first seen; a second task of that name is told by a number."""
+        number = getattr(task, "_number", None)
+        known: Any = number if number is not None else task
+        name = self._names.get(known)
+        if name is None:
+            given = task.get_name() if isinstance(task, asyncio.Task) else "task"
+            count = self._used[given] = self._used.get(given, 0) + 1
+            name = self._names[known] = given if count == 1 else f"{given}#{count}"
+        return name
+
+
+def _task_of(callback: Any) -> asyncio.Future[Any] | None:
+    """The task whose step or wake-up ``callback`` is, or None for a plain callback."""
+    kind = type(callback)
+    owner = getattr(callback, "__self__", None)
+    if kind is STEP or kind is BUILTIN:
+        return owner
+    if isinstance(owner, Handle) and python_task_step(owner._callback) is not None:
+        driver: Any = owner._callback
+        task: asyncio.Future[Any] = driver.__self__
+        return task
+    return None
+
+
+def _step_words(key: Key) -> str:
+    task, step = key
+    if task == "start":
+        return "the start"
+    return {"turn": f"the end of turn {step}", "callback": f"callback {step}"}.get(task, f"{task} step {step}")
+
+
+def label(item: Item) -> str:
+    """An item of the line in words: ``Task-2 step 3``, or the name of the callback."""
+    callback, key = item[3], item[5]
+    if key[0] == "callback":
+        owner = getattr(callback, "__self__", None)
+        inner = getattr(owner, "_callback", None) or callback
+        return f"callback {getattr(inner, '__qualname__', type(inner).__name__)}"
+    return _step_words(key)

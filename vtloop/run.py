@@ -1,0 +1,232 @@
+"""One run: build the loop, run the program, unwind what is left, and say how it ended.
+
+`execute` is the one door through which every entrance runs a program (``run``, ``replay``, ``explore``, the pytest
+plugin, the command line): it never raises what the program raised, it returns an `Outcome`.  It must never decide
+which runs to make.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from vtloop import cpython
+from vtloop.errors import UsageError, VtloopError
+from vtloop.loop import EventLoop
+from vtloop.options import Options
+from vtloop.recording import Recording
+from vtloop.schedulers import Scheduler
+from vtloop.trace import Trace, check_of
+from vtloop.watchdog import Watchdog
+
+__all__ = ["Command", "Main", "Outcome", "execute"]
+
+Main = Callable[[], Coroutine[Any, Any, Any]]
+"""A program: a zero-argument callable that gives a coroutine."""
+
+Command = Callable[[str], str]
+"""Makes the command that plays a run back out of its token (or the path of its trace file)."""
+
+UNWIND_STEPS = 100_000
+"""Steps that the unwinding of a run may take before what is left is dropped."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        value: What the program returned.
+        error: What the run failed with, or None.
+        options: The options of the run.
+        indices: The recorded choices.
+        sizes: The number of options of each.
+        time_ns: The virtual time at the end.
+        steps: How many callbacks ran.
+        recording: Events and deviations, when the run was recorded.
+        reproducible: False when real threads took part.
+    """
+
+    options: Options
+    value: Any = None
+    error: BaseException | None = None
+    indices: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    time_ns: int = 0
+    steps: int = 0
+    recording: Recording | None = None
+    reproducible: bool = True
+
+    @property
+    def check(self) -> str:
+        """CRC-32 over the choices, and their number."""
+        return check_of(self.indices, self.sizes)
+
+    @property
+    def signature(self) -> tuple[str, str]:
+        """Type and place of the error: two failures with the same signature are the same failure."""
+        return (type(self.error).__name__, place_of(self.error)) if self.error is not None else ("", "")
+
+    def trace(self, target: str | None = None) -> Trace:
+        """The run as a trace."""
+        kind, place = self.signature
+        end = {"type": kind, "place": place, "time_ns": self.time_ns, "step": self.steps}
+        if self.recording is not None:
+            end["digest"] = self.recording.digest()
+        choices = tuple(self.recording.choices) if self.recording is not None else None
+        return Trace(self.options, self.check, choices, target, end)
+
+
+def place_of(error: BaseException) -> str:
+    """The innermost line of ``error`` that is neither asyncio's nor vtloop's, as ``file.py:12 in f``."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not f.filename.startswith(_INTERNAL)]
+    if not own:
+        return ""
+    last = own[-1]
+    return f"{last.filename.replace(chr(92), '/').rpartition('/')[2]}:{last.lineno} in {last.name}"
+
+
+_INTERNAL = (asyncio.__file__.rpartition("/")[0], __file__.rpartition("/")[0])
+
+
+def execute(
+    main: Any,
+    options: Options,
+    *,
+    record: bool = True,
+    keep: int | None = 200,
+    scheduler: Callable[[Recording | None], Scheduler] | None = None,
+    command: Command | None = None,
+) -> Outcome:
+    """Run ``main`` once and unwind it.
+
+    Args:
+        main: A zero-argument callable giving a coroutine, or a coroutine.
+        options: Options as resolved.
+        record: Whether events and the keys of choices are recorded (three times the cost of a step).
+        keep: How many of the last events are kept; None for all.
+        scheduler: Makes the scheduler for the run, given its recording; None for the one that the options name.
+        command: Makes the command that plays the run back, for reports.
+    """
+    loop = EventLoop.with_options(options)
+    recording = Recording(loop._clock, keep) if record else None
+    if scheduler is not None or recording is not None:
+        loop.use_scheduler(loop.own_scheduler() if scheduler is None else scheduler(recording), recording)
+    outcome = Outcome(options, recording=recording)
+    if command is not None:
+        loop.replay_command = lambda: _command(loop, outcome, command)
+    with _background(loop), Watchdog(loop, options.watchdog):
+        try:
+            outcome.value = loop.run_until_complete(_coroutine(main))
+        except BaseException as exc:
+            outcome.error = exc
+        _note_end(loop, outcome)
+        outcome.error = _with_background(loop, outcome.error)
+        _unwind(loop, outcome)
+    return outcome
+
+
+def _coroutine(main: Any) -> Any:
+    if asyncio.iscoroutine(main):
+        return main
+    if not callable(main):
+        raise UsageError(f"main must be a function without arguments that gives a coroutine, got {main!r}")
+    made = main()
+    if not asyncio.iscoroutine(made):
+        raise UsageError(f"{getattr(main, '__qualname__', main)} must give a coroutine (async def), it gave {made!r}")
+    return made
+
+
+def _note_end(loop: EventLoop, outcome: Outcome) -> None:
+    """Keep what the run came to, before the unwinding adds to it."""
+    line = loop._line
+    if line is not None:
+        outcome.indices, outcome.sizes = list(line.indices), list(line.sizes)
+    outcome.time_ns, outcome.steps = loop.time_ns(), loop._steps
+    outcome.reproducible = loop.reproducible
+
+
+def _command(loop: EventLoop, outcome: Outcome, command: Command) -> str | None:
+    _note_end(loop, outcome)
+    token = outcome.trace().token()
+    return command(token) if token is not None else None
+
+
+@contextmanager
+def _background(loop: EventLoop) -> Iterator[None]:
+    """Collect what fails in the background: callbacks, tasks nobody reads, threads."""
+    loop.background = collected = []
+    outer = threading.excepthook
+
+    def thread_failed(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and args.exc_type is not SystemExit:
+            if args.thread is not None:
+                args.exc_value.add_note(f"raised in thread {args.thread.name}")
+            collected.append(args.exc_value)
+
+    threading.excepthook = thread_failed
+    try:
+        yield
+    finally:
+        threading.excepthook = outer
+
+
+def _with_background(loop: EventLoop, error: BaseException | None) -> BaseException | None:
+    """``error``, or what failed in the background; several background failures as a group."""
+    collected = loop.background
+    assert collected is not None
+    if loop.get_exception_handler() is None:
+        for task in loop._tasks.unread():
+            # Reading it marks it as read: asyncio will not log what the run fails with.
+            failure = task.exception()
+            if failure is not None and not any(failure is known for known in collected):
+                failure.add_note(f"raised in {task.get_name()}, whose result nobody read")
+                collected.append(failure)
+    others = [failure for failure in collected if failure is not error]
+    if error is None:
+        if len(others) < 2:
+            return others[0] if others else None
+        if all(isinstance(failure, Exception) for failure in others):
+            return ExceptionGroup("several background failures", others)  # type: ignore[type-var]
+        return BaseExceptionGroup("several background failures", others)
+    for failure in others:
+        error.add_note(f"also failed in the background: {type(failure).__name__}: {failure} ({place_of(failure)})")
+    return error
+
+
+def _unwind(loop: EventLoop, outcome: Outcome) -> None:
+    """Cancel what is left in order of creation, under asyncio's own order, unrecorded and bounded; then close."""
+    loop.calm(UNWIND_STEPS)
+    before = len(loop.background or ())
+    try:
+        with warnings.catch_warnings():
+            left = loop._tasks.pending()
+            for task in left:
+                task.cancel()
+            if left:
+                _drain(loop, asyncio.wait(left))
+            _drain(loop, loop.shutdown_asyncgens())
+            _drain(loop, loop.shutdown_default_executor())
+        if outcome.error is None and len(loop.background or ()) > before:
+            outcome.error = _with_background(loop, None)
+    finally:
+        for task in loop._tasks.pending():
+            cpython.hush_destroyed(task)
+        for task in loop._tasks.unread():
+            task.exception()
+        loop.close()
+        gc.collect(0)
+
+
+def _drain(loop: EventLoop, coro: Coroutine[Any, Any, Any]) -> None:
+    """Run one part of the unwinding; a hang ends it, and is not a new verdict."""
+    with suppress(VtloopError):
+        loop.run_until_complete(coro)

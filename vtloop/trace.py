@@ -1,0 +1,240 @@
+"""A run as data: its choices, the file that keeps them, and the token that fits on a command line.
+
+Written by ``run`` and ``explore``, read by ``replay``.  Only the choices that deviate from asyncio's own order are
+kept, each under a key that survives edits of the program.  Reading executes nothing; anything that is not exactly a
+trace is refused in one sentence.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import platform
+import tempfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vtloop.errors import TraceError, UsageError
+from vtloop.options import RUN_DEFAULTS, Options, resolve
+
+__all__ = ["FORMAT", "TOKEN_LIMIT", "TOKEN_PREFIX", "Choice", "Trace", "check_of", "read"]
+
+FORMAT = 1
+"""The version of the file format; a file of a newer one is refused."""
+
+TOKEN_PREFIX = "vt1."
+TOKEN_LIMIT = 2_000
+"""The longest token, in characters; what does not fit is kept in a file."""
+
+_KIND = "vtloop trace"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One choice that was not index 0.
+
+    Attributes:
+        kind: "step" for who runs next, else what was chosen ("lag", "timer", "executor call", ...).
+        task: Whose step was brought forward; for other kinds, after whose step the choice was made.
+        step: Which step of that task, counted from 1.
+        age: For "step": at which place of asyncio's own order it ran, relative to its own (negative: earlier); for
+            other kinds: the how many-th choice after that step.
+        index: The index chosen.
+        options: How many there were.
+        words: The choice for people: what ran before what.
+    """
+
+    kind: str
+    task: str
+    step: int
+    age: int
+    index: int
+    options: int
+    words: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What the choice is looked up by during a replay."""
+        return (self.kind, self.task, self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A recorded run.
+
+    Attributes:
+        options: The options of the run, as resolved.
+        check: CRC-32 over all choices and how many there were, as text; two runs with the same check took the same
+            choices.
+        choices: The deviations from asyncio's own order, in order; None when the options alone give the run back.
+        target: What was run: a command-line target or a pytest node id; None when it was a function in a program.
+        outcome: How the run ended, for comparison: type and place of the error, virtual time, step.
+        made_by: Versions and hash seed of the recording process.
+    """
+
+    options: Options
+    check: str = ""
+    choices: tuple[Choice, ...] | None = None
+    target: str | None = None
+    outcome: Mapping[str, Any] = field(default_factory=dict)
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+
+    def token(self) -> str | None:
+        """The trace as text for a command line, or None when it does not fit into `TOKEN_LIMIT` characters.
+
+        With a named scheduler it is the seed with all options, else the deviations.
+        """
+        body: dict[str, Any] = {"o": _plain(self.options), "c": self.check, "e": self.outcome.get("type", "")}
+        if not isinstance(self.options.scheduler, str) or self.options.scheduler == "replay":
+            body["d"] = [list(asdict(choice).values())[:6] for choice in self.choices or ()]
+        packed = zlib.compress(json.dumps(body, separators=(",", ":"), sort_keys=True).encode(), 9)
+        text = TOKEN_PREFIX + _text64(packed + zlib.crc32(packed).to_bytes(4, "big"))
+        return text if len(text) <= TOKEN_LIMIT else None
+
+    def to_json(self) -> str:
+        """The content of a trace file."""
+        body = {
+            "kind": _KIND,
+            "format": FORMAT,
+            "made_by": dict(self.made_by) or made_by(),
+            "target": self.target,
+            "options": {**asdict(self.options), "scheduler": _plain(self.options).get("scheduler", "fifo")},
+            "check": self.check,
+            "outcome": dict(self.outcome),
+            "choices": None if self.choices is None else [asdict(choice) for choice in self.choices],
+        }
+        checksum = _crc(json.dumps(json.loads(json.dumps(body)), sort_keys=True))
+        return json.dumps({"trace": body, "checksum": checksum}, indent=1)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the trace to ``path``: to a temporary name first, then renamed, so that a file is whole or absent.
+
+        Raises:
+            TraceError: The folder cannot be written to.
+        """
+        target = Path(path)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, delete=False) as file:
+                file.write(self.to_json())
+            os.replace(file.name, target)
+        except OSError as exc:
+            raise TraceError(f"the trace cannot be written to {str(target)!r}: {exc.strerror}") from exc
+        return target
+
+
+def made_by() -> dict[str, Any]:
+    """The versions of this process, for the header of a trace."""
+    from_env = os.environ.get("PYTHONHASHSEED", "random")
+    return {"python": platform.python_version(), "hash_seed": from_env, "vtloop": _version()}
+
+
+def _version() -> str:
+    return "0.1.0"
+
+
+def check_of(indices: Iterable[int], sizes: Iterable[int]) -> str:
+    """CRC-32 over choices and their number of options, then how many: ``1a2b3c4d/17``."""
+    pairs = list(zip(indices, sizes, strict=True))
+    text = ",".join(f"{index}/{size}" for index, size in pairs)
+    return f"{_crc(text)}/{len(pairs)}"
+
+
+def read(source: Trace | str | os.PathLike[str]) -> Trace:
+    """A trace, from itself, from a token, or from the path of a file.
+
+    Raises:
+        TraceError: It is none of these, broken, cut off, foreign, or of a newer format.
+    """
+    if isinstance(source, Trace):
+        return source
+    if isinstance(source, str) and source.startswith("vt") and "." in source[:5] and os.sep not in source:
+        if not source.startswith(TOKEN_PREFIX):
+            raise TraceError(f"a token of this version begins with {TOKEN_PREFIX!r}, got {source[:12]!r}...")
+        return _from_token(source)
+    return _from_file(Path(source))
+
+
+def _from_token(text: str) -> Trace:
+    shown = text if len(text) <= 24 else f"{text[:20]}..."
+    try:
+        data = base64.urlsafe_b64decode(text[len(TOKEN_PREFIX) :].encode() + b"==")
+        packed, crc = data[:-4], data[-4:]
+        if len(data) < 8 or zlib.crc32(packed).to_bytes(4, "big") != crc:
+            raise ValueError
+        body = json.loads(zlib.decompress(packed))
+        choices = body.get("d")
+        return Trace(
+            options=_options(body["o"]),
+            check=str(body["c"]),
+            choices=None if choices is None else tuple(Choice(*fields) for fields in choices),
+            outcome={"type": body["e"]} if body["e"] else {},
+        )
+    except (ValueError, KeyError, TypeError, binascii.Error, zlib.error, UnicodeError) as exc:
+        if isinstance(exc, UsageError):
+            raise
+        raise TraceError(f"the token {shown!r} is broken or cut off; copy the whole of it") from None
+
+
+def _from_file(path: Path) -> Trace:
+    name = str(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not text"
+        raise TraceError(f"the trace {name!r} cannot be read: {reason}; a trace file or a token is needed") from None
+    try:
+        outer = json.loads(text)
+    except ValueError:
+        raise TraceError(f"the trace {name!r} is broken or cut off: it is not whole JSON") from None
+    body = outer.get("trace") if isinstance(outer, dict) else None
+    if not isinstance(body, dict) or body.get("kind") != _KIND:
+        raise TraceError(f"{name!r} is not a vtloop trace")
+    version = body.get("format")
+    if not isinstance(version, int) or version > FORMAT:
+        raise TraceError(f"the trace {name!r} has format {version!r}; this vtloop reads formats up to {FORMAT}")
+    if outer.get("checksum") != _crc(json.dumps(body, sort_keys=True)):
+        raise TraceError(f"the trace {name!r} was changed or damaged: its checksum does not fit")
+    try:
+        choices = body["choices"]
+        return Trace(
+            options=_options(body["options"]),
+            check=body["check"],
+            choices=None if choices is None else tuple(Choice(**choice) for choice in choices),
+            target=body["target"],
+            outcome=body["outcome"],
+            made_by=body["made_by"],
+        )
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise TraceError(f"the trace {name!r} lacks a field or has one too many: {exc}") from None
+
+
+def _plain(options: Options) -> dict[str, Any]:
+    """The options that differ from a run's defaults, as JSON values; a scheduler object becomes ``"replay"``."""
+    changed = options.changed(RUN_DEFAULTS)
+    if not isinstance(options.scheduler, str):
+        changed["scheduler"] = "replay"
+    return changed
+
+
+def _options(values: Mapping[str, Any]) -> Options:
+    given = dict(values)
+    scheduler = given.get("scheduler", "fifo")
+    if scheduler == "replay":
+        given["scheduler"] = "random"  # the level's rules; the choices come from the trace
+    if scheduler == "fifo":
+        given.pop("interleave", None)
+    return resolve(RUN_DEFAULTS, **given)
+
+
+def _crc(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _text64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")

@@ -1,0 +1,155 @@
+"""The watchdog: a real-time thread that cuts a single step which never returns.
+
+Used by `vtloop.run` around a run.  It samples which callback the loop stands at; when that is the same for the whole
+of its time, it takes the stack, prepares the verdict and throws a `StepCut` into the loop's thread.  It must never
+influence a run whose steps return.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import signal
+import sys
+import threading
+import time
+import traceback
+from types import FrameType, TracebackType
+from typing import Any
+
+from vtloop.diagnosis import verdict
+from vtloop.errors import HangError, StepCut
+from vtloop.loop import EventLoop
+
+__all__ = ["Watchdog"]
+
+_RUNNERS = frozenset({EventLoop._run_fifo.__code__, EventLoop._run_chosen.__code__, EventLoop._step_once.__code__})
+_SIGNAL = getattr(signal, "SIGRTMAX", None)
+
+
+class _Guard(threading.Thread):
+    """One thread for all watchdogs of the process: starting one per run would cost more than a small run."""
+
+    vtloop_own = True
+
+    def __init__(self) -> None:
+        super().__init__(name="vtloop-watchdog", daemon=True)
+        self.watched: list[Watchdog] = []
+        self.lock = threading.Lock()
+
+    def run(self) -> None:
+        while True:
+            nap = 0.1
+            with self.lock:  # a run cannot end while it is looked at
+                for dog in self.watched:
+                    nap = min(nap, dog.seconds / 20)
+                    dog.look()
+            _sleep(nap)
+
+
+_guard: _Guard | None = None
+_sleep = time.sleep  # bound now: a program under test may replace it
+
+
+class Watchdog:
+    """Cuts a step of ``loop`` that has not returned for ``seconds`` of real time; None or a debugger: never.
+
+    A context manager around the run, to be entered in the thread that runs the loop.
+    """
+
+    def __init__(self, loop: EventLoop, seconds: float | None) -> None:
+        self._loop = loop
+        self.seconds = seconds or 0.0
+        self._armed = False
+        self._seen: tuple[Any, Any] | None = None
+        self._since = 0.0
+        self._cuts = 0
+        self._thread = 0
+        self._outer_handler: Any = None
+
+    def __enter__(self) -> Watchdog:
+        if not self.seconds or debugging():
+            return self
+        try:
+            guard = _the_guard()
+        except RuntimeError:  # a platform without threads
+            return self
+        self._thread = threading.get_ident()
+        self._armed = True
+        if _SIGNAL is not None and threading.current_thread() is threading.main_thread():
+            self._outer_handler = signal.signal(_SIGNAL, self._cut_here)
+        with guard.lock:
+            guard.watched.append(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        if not self._armed:
+            return
+        self._armed = False
+        guard = _the_guard()
+        with guard.lock:
+            guard.watched.remove(self)
+        if self._outer_handler is not None and _SIGNAL is not None:
+            signal.signal(_SIGNAL, self._outer_handler)
+        elif self._cuts:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), None)
+        self._seen = None
+
+    def look(self) -> None:
+        """Called in the guard's thread, about twenty times in ``seconds``."""
+        frame = sys._current_frames().get(self._thread)
+        runner = frame
+        while runner is not None and not (runner.f_code in _RUNNERS and runner.f_locals.get("self") is self._loop):
+            runner = runner.f_back
+        if runner is None or runner is frame or debugging():
+            self._seen = None
+            return
+        # The callback object of a step is made for that step alone: while it is the same, the step has not returned.
+        seen = (runner.f_locals.get("callback"), runner.f_locals.get("args"))
+        now = time.perf_counter()
+        if self._seen is None or seen[0] is not self._seen[0] or seen[1] is not self._seen[1]:
+            self._seen, self._since, self._cuts = seen, now, 0
+        elif now - self._since > self.seconds * (1 + self._cuts / 5):
+            self._cut(frame, runner)
+
+    def _cut(self, frame: FrameType | None, runner: FrameType) -> None:
+        """End the step: note the verdict, then throw into the thread."""
+        self._cuts += 1
+        if self._loop._cut is None:
+            self._loop._cut = self._verdict(frame, runner)
+            self._loop._stopping = True
+        if self._outer_handler is not None and _SIGNAL is not None:
+            signal.pthread_kill(self._thread, _SIGNAL)  # also interrupts a blocking system call
+        else:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(StepCut))
+
+    def _verdict(self, frame: FrameType | None, runner: FrameType) -> HangError:
+        depth, walk = 0, frame
+        while walk is not None and walk is not runner:
+            depth += 1
+            walk = walk.f_back
+        stack = list(traceback.extract_stack(frame))[-depth:]
+        owner = getattr(self._seen[0], "__self__", None) if self._seen is not None else None
+        name = owner.get_name() if isinstance(owner, asyncio.Task) else None
+        return verdict.stuck_step(self._loop._snapshot(), self.seconds, stack, name)
+
+    def _cut_here(self, signum: int, frame: FrameType | None) -> None:
+        if self._armed:
+            raise StepCut("cut by vtloop's watchdog")
+
+
+def debugging() -> bool:
+    """Whether a debugger is at work in this thread; a coverage tracer is none."""
+    tracer = sys.gettrace()
+    if tracer is not None:
+        return "coverage" not in type(tracer).__module__ and "coverage" not in getattr(tracer, "__module__", "")
+    monitoring: Any = getattr(sys, "monitoring", None)
+    return monitoring is not None and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None
+
+
+def _the_guard() -> _Guard:
+    global _guard
+    if _guard is None or not _guard.is_alive():
+        _guard = _Guard()
+        _guard.start()
+    return _guard
