@@ -125,12 +125,13 @@ def replay_outcome(trace: Trace, run_once: Callable[..., Outcome], command: Comm
         for made in replays:
             made.finish()
         if not replays and trace.check and outcome.check != trace.check:
+            recorded = trace.outcome.get("type") or "no failure"
             ended = f"{type(outcome.error).__name__}" if outcome.error is not None else "no failure"
             raise ReplayError(
                 "the recorded choices do not fit this program: the recorded run made "
-                f"{_count(trace.check)} choices and ended with {trace.outcome.get('type') or 'no failure'}, now it "
-                f"makes {_count(outcome.check)} and ends with {ended}; the code or a library has changed, or the run depends "
-                f"on something that is not recorded ({SUSPECTS})",
+                f"{_count(trace.check)} choices and ended with {recorded}, now it "
+                f"makes {_count(outcome.check)} and ends with {ended}; the code or a library has changed, or the run "
+                f"depends on something that is not recorded ({SUSPECTS})",
                 data={"recorded": trace.check, "now": outcome.check},
             )
     return outcome

@@ -24,7 +24,7 @@ class Handle(asyncio.Handle):
     _loop: Any
 
     # CPython: asyncio.Handle keeps these in slots (3.11-3.14); a handle made outside debug mode never has them.
-    _source_traceback: Any = None
+    _source_traceback = None
     _repr = None
 
     @property
@@ -37,7 +37,7 @@ class Handle(asyncio.Handle):
 
     def cancel(self) -> None:
         """Drop the callback: it will not run.  Cancelling twice, or after it ran, does nothing."""
-        self._callback = self._args = None
+        self._callback = self._args = None  # type: ignore[assignment]
 
     def _fire(self) -> None:
         callback = self._callback
@@ -73,7 +73,7 @@ class TimerHandle(Handle, asyncio.TimerHandle):
     def cancel(self) -> None:
         """Drop the callback; the clock will not stop at this deadline."""
         if self._callback is not None:
-            self._callback = self._args = None
+            self._callback = self._args = None  # type: ignore[assignment]
             queue = self._queue
             if queue is not None:
                 queue.cancelled()

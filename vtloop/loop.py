@@ -248,6 +248,7 @@ class EventLoop(
             self._line.clear()
         self._due.clear()
         self._timers.clear()
+        self._tasks.clear()
         self._close_threads()
 
     def __enter__(self) -> EventLoop:

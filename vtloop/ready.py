@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from types import MethodType
 from typing import Any, Protocol
 
 from vtloop.cpython import BUILTIN, STEP, WAKEUP_NAME, python_task_step
-from vtloop.handles import Handle, TimerHandle
+from vtloop.handles import TimerHandle
 
 __all__ = [
     "BARRIER",
@@ -169,6 +170,8 @@ class ReadyLine:
                 rule = self._step
             elif kind is BUILTIN and callback.__name__ == WAKEUP_NAME:
                 rule = self._wakeup
+            elif callback is None:
+                rule = BARRIER
             else:
                 rule = self._rule_of_other(callback)
             if observer is None:
@@ -181,9 +184,9 @@ class ReadyLine:
 
     def _rule_of_other(self, callback: Any) -> int:
         """The rule for a handle's callback: plain, unless it drives a pure-Python task."""
-        handle = getattr(callback, "__self__", None)
-        if isinstance(handle, Handle):
-            role = python_task_step(handle._callback)
+        inner = callback.__self__._callback
+        if type(inner) is MethodType:
+            role = python_task_step(inner)
             if role is not None:
                 return self._step if role == "step" else self._wakeup
         return self._plain

@@ -76,8 +76,14 @@ class TaskRegistry:
         """Hold ``task``; amortised O(1)."""
         self._tasks.append(task)
         if len(self._tasks) > self._sweep_at:
-            self._tasks = [t for t in self._tasks if not t.done() or exception_unread(t)]
-            self._sweep_at = 2 * len(self._tasks) + 64
+            kept = []
+            for held in self._tasks:
+                if not held.done() or exception_unread(held):
+                    kept.append(held)
+                else:
+                    asyncio._unregister_task(held)
+            self._tasks = kept
+            self._sweep_at = 2 * len(kept) + 64
 
     def pending(self) -> list[asyncio.Task[Any]]:
         """The tasks that are not done, in order of creation."""
@@ -87,9 +93,15 @@ class TaskRegistry:
         """The failed tasks whose exception nobody has read, in order of creation."""
         return [task for task in self._tasks if task.done() and exception_unread(task)]
 
-    def forget_done(self) -> None:
-        """Let go of every finished task."""
-        self._tasks = self.pending()
+    def clear(self) -> None:
+        """Let go of every task.
+
+        asyncio's own registry, a set for the whole process, is told as well: tasks of other loops with the same
+        numbers, and so the same hashes, would make it slow.
+        """
+        for task in self._tasks:
+            asyncio._unregister_task(task)
+        self._tasks = []
 
     def __iter__(self) -> Iterator[asyncio.Task[Any]]:
         return iter(list(self._tasks))
