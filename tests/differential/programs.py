@@ -249,6 +249,7 @@ class World:
         self.readers = [asyncio.StreamReader(limit=16, loop=loop) for _ in range(2)]
         self.callbacks: list[tuple[asyncio.Future[Any], Callable[[asyncio.Future[Any]], None]]] = []
         self._kept: list[Any] = list(self.futures)
+        self._spawned = 0
 
     # The log.
 
@@ -367,6 +368,9 @@ class World:
             self.note(who, "cancel handle", (label, handle.cancelled()))
 
     def do_spawn(self, who: str, label: str, mode: int, ops: list[Op], how: int) -> None:
+        # A block may run more than once; no two tasks spawned have one label.
+        self._spawned += 1
+        label = f"{label}.{self._spawned}"
         options: dict[str, Any] = {}
         if how == 0:
             options["name"] = "named " + label
@@ -647,7 +651,9 @@ class World:
         try:
             async for i in items:
                 self.note(who, "item", i)
-                await self.block(who, mode, ops)
+                # Twice the same operations would mean twice the same delays.
+                if self.program.ties or i == 0:
+                    await self.block(who, mode, ops)
                 if i == stop:
                     break
         finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import vtloop
 
 from .oracle import OneCallbackTurns, OracleLoop, Quiescent, ReversedLine, ReversedTies
