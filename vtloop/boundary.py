@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NamedTuple
 
+from vtloop.arguments import CHECKS
 from vtloop.errors import EscapeError
 from vtloop.state import LoopState
 
@@ -44,7 +45,6 @@ _SIGNAL = "call the handler, or loop.call_later(delay, handler), from the test"
 
 DOORS = (
     Door("getaddrinfo", "the name resolver", "pass addresses, or stub the resolver", True),
-    Door("getnameinfo", "the name resolver", "pass addresses, or stub the resolver", True),
     Door("create_connection", "a real TCP connection", _PAIR, True),
     Door("create_server", "a real listening socket", _SERVER, True),
     Door("create_unix_connection", "a real Unix socket", _PAIR, True),
@@ -105,7 +105,11 @@ def _refusal(loop: LoopState, door: Door) -> EscapeError:
 def _shut(door: Door) -> Callable[..., Any]:
     """A method that refuses; a coroutine function where asyncio's is one, so that it raises when awaited."""
 
+    check = CHECKS.get(door.name)
+
     async def refuse_later(self: ClosedDoors, *args: Any, **kwargs: Any) -> Any:
+        if check is not None:
+            check(*args, **kwargs)
         raise _refusal(self, door)
 
     def refuse(self: ClosedDoors, *args: Any, **kwargs: Any) -> Any:

@@ -9,25 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.base_events
+import asyncio.coroutines
 import asyncio.format_helpers
+import asyncio.sslproto
 import asyncio.tasks
 import logging
+import sys
 from collections.abc import Iterable, Iterator
 from types import BuiltinMethodType, MethodType
 from typing import Any
 
 __all__ = [
     "BUILTIN",
+    "DATAGRAM_SOCKET",
     "STEP",
     "WAKEUP_NAME",
     "callback_source",
+    "debug_mode",
     "exception_unread",
     "hush_destroyed",
     "logger",
     "orderly_tasks_module",
     "python_task_step",
+    "sendfile_mode",
     "set_future_result",
     "set_task_name",
+    "ssl_module",
 ]
 
 BUILTIN = BuiltinMethodType
@@ -171,3 +178,23 @@ def callback_source(handle: Any) -> str:
     """The callback of a handle as asyncio's logs show it (``asyncio.format_helpers._format_callback_source``)."""
     text: str = vars(asyncio.format_helpers)["_format_callback_source"](handle._callback, handle._args)
     return text
+
+
+DATAGRAM_SOCKET = "UDP Socket" if sys.version_info < (3, 13) else "datagram socket"
+"""How asyncio calls what ``create_datagram_endpoint`` wants (its message changed in 3.13)."""
+
+
+def ssl_module() -> Any:
+    """The ``ssl`` module, or None on a Python built without it."""
+    return vars(asyncio.sslproto)["ssl"]
+
+
+def sendfile_mode(transport: Any) -> str:
+    """``UNSUPPORTED``, ``TRY_NATIVE`` or ``FALLBACK``: the private mark of a transport (3.11-3.14)."""
+    mode = getattr(transport, "_sendfile_compatible", None)
+    return str(getattr(mode, "name", "UNSUPPORTED"))
+
+
+def debug_mode() -> bool:
+    """Whether new loops begin in debug mode: ``python -X dev`` or PYTHONASYNCIODEBUG (3.11-3.14)."""
+    return bool(vars(asyncio.coroutines)["_is_debug_mode"]())

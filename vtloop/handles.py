@@ -8,12 +8,18 @@ line or the timers, except to report that a timer was cancelled.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
+
+from vtloop.cpython import logger
 
 if TYPE_CHECKING:
     from vtloop.timers import TimerQueue
 
 __all__ = ["DebugHandle", "DebugTimerHandle", "Handle", "TimerHandle"]
+
+
+_real_time = time.perf_counter  # for the log line of debug mode alone
 
 
 class Handle(asyncio.Handle):
@@ -28,8 +34,12 @@ class Handle(asyncio.Handle):
     _repr = None
 
     @property
-    def _cancelled(self) -> bool:  # type: ignore[override]
+    def _cancelled(self) -> bool:
         return self._callback is None
+
+    @_cancelled.setter
+    def _cancelled(self, value: bool) -> None:
+        """CPython: `asyncio.Handle.__init__`, which debug handles call, sets it to False (3.11-3.14)."""
 
     def cancelled(self) -> bool:
         """Whether `cancel` was called."""
@@ -40,9 +50,9 @@ class Handle(asyncio.Handle):
         self._callback = self._args = None  # type: ignore[assignment]
 
     def _fire(self) -> None:
-        callback = self._callback
-        if callback is not None:
-            callback(*self._args)
+        if self._callback is not None:
+            self._callback(*self._args)
+        del self  # this frame outlives the call in tracebacks, and must not hold a task alive there
 
 
 class TimerHandle(Handle, asyncio.TimerHandle):
@@ -73,7 +83,7 @@ class TimerHandle(Handle, asyncio.TimerHandle):
     def cancel(self) -> None:
         """Drop the callback; the clock will not stop at this deadline."""
         if self._callback is not None:
-            self._callback = self._args = None  # type: ignore[assignment]
+            self._callback = self._args = None
             queue = self._queue
             if queue is not None:
                 queue.cancelled()
@@ -90,10 +100,18 @@ class _Remembering(Handle):
         super().cancel()
 
     def _fire(self) -> None:
-        loop: Any = self._loop
-        loop._current_handle = self
-        super()._fire()
-        loop._current_handle = None
+        callback = self._callback
+        if callback is not None:
+            self._loop._current_handle = self
+            began = _real_time()
+            callback(*self._args)
+            taken = _real_time() - began
+            if taken >= self._loop.slow_callback_duration:
+                owner = getattr(callback, "__self__", None)
+                what = owner if isinstance(owner, asyncio.Task) else self
+                logger().warning("Executing %s took %.3f seconds", what, taken)
+            self._loop._current_handle = None
+        del self, callback
 
 
 class DebugHandle(_Remembering):
@@ -106,3 +124,8 @@ class DebugTimerHandle(_Remembering, TimerHandle):
     """The timer handle of debug mode."""
 
     __slots__ = ("_repr", "_source_traceback")
+
+
+# CPython: a handle's repr begins with the name of its class, and asyncio's logs are searched for it.
+DebugHandle.__name__ = "Handle"
+DebugTimerHandle.__name__ = "TimerHandle"

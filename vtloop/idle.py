@@ -225,6 +225,7 @@ class IdleRules(ManualClock, ExecutorCalls):
             time_ns=self._clock.ns,
             step=self._steps,
             seed=None if self.options.seed is None else str(self.options.seed),
+            finished_errors=self._tasks.unread(),
             events=tuple(self._recent_events()),
             notes=tuple(notes),
             command=self.replay_command() if self.replay_command is not None else None,

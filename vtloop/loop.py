@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
 import sys
 import threading
 import warnings
@@ -112,7 +111,7 @@ class EventLoop(
             if settings.scheduler != "fifo":
                 self.use_scheduler(self.own_scheduler())
         self._closed = False
-        if sys.flags.dev_mode or (not sys.flags.ignore_environment and os.environ.get("PYTHONASYNCIODEBUG")):
+        if cpython.debug_mode():
             self.set_debug(True)
 
     def own_scheduler(self) -> Scheduler:
@@ -444,6 +443,7 @@ class EventLoop(
             report["source_traceback"] = handle._source_traceback
         if not self._came_out_of_advance(exc):
             self.call_exception_handler(report)
+        self._current_handle = None
 
     # -- choices ------------------------------------------------------------------------------------------------
 

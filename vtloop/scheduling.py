@@ -58,7 +58,7 @@ class Scheduling(LoopState):
     def _soon_checked(self, callback: Any, args: Any, context: Any, method: str) -> Any:
         self._check_callback(callback, method)
         handle = DebugHandle(callback, args, self, context)
-        self._trim(handle, 3)
+        self._trim(handle, 2)
         self._arrive((handle._context, handle._fire, ()))
         return handle
 

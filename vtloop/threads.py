@@ -13,6 +13,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import queue
+import socket
 import sys
 import threading
 import time
@@ -52,11 +53,12 @@ class _Helper:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._wake = wake
         self.call: _Call | None = None
+        self.called_back = False  # the call at work has put something into the loop, and may wait for it
         self.thread = threading.Thread(target=self._work, name=f"vtloop-executor-{number}", daemon=True)
         self.thread.start()
 
     def hand(self, call: _Call) -> None:
-        self.call = call
+        self.call, self.called_back = call, False
         self._calls.put(call)
 
     def end(self) -> None:
@@ -116,6 +118,10 @@ class ExecutorCalls(LoopState):
         self._calls.append(call)
         return future
 
+    async def getnameinfo(self, sockaddr: Any, flags: int = 0) -> Any:
+        """``socket.getnameinfo`` as an executor call."""
+        return await self.run_in_executor(None, socket.getnameinfo, sockaddr, flags)
+
     def set_default_executor(self, executor: Any) -> None:
         """Accepted, checked as asyncio does, and not used.
 
@@ -165,9 +171,6 @@ class ExecutorCalls(LoopState):
                 self.reproducible = self.reproducible and call.done
                 return
 
-    def _at_work(self) -> bool:
-        return any(helper.call is not None for helper in self._helpers)
-
     # -- waiting ------------------------------------------------------------------------------------------------
 
     def _called_from_thread(self) -> None:
@@ -176,7 +179,11 @@ class ExecutorCalls(LoopState):
             return
         self._foreign = True
         thread = threading.current_thread()
-        if not any(helper.thread is thread for helper in self._helpers):
+        for helper in self._helpers:
+            if helper.thread is thread:
+                helper.called_back = helper.call is not None
+                break
+        else:
             self.reproducible = False
             if thread not in self._callers:
                 self._callers += (thread,)
@@ -209,7 +216,7 @@ class ExecutorCalls(LoopState):
 
     def _counting(self) -> list[threading.Thread]:
         """The threads that could still wake the loop: started in this run, or known to call this loop."""
-        own = {helper.thread for helper in self._helpers}
+        own = {helper.thread for helper in self._helpers if helper.call is None or not helper.called_back}
         return [
             thread
             for thread in threading.enumerate()
@@ -223,7 +230,7 @@ class ExecutorCalls(LoopState):
         """Before a jump: wait for calls at work, and shortly for threads that move; True when something came."""
         if deadline is None or not (self.options.autojump or self._requests):
             return False
-        if self._at_work():
+        if any(helper.call is not None and not helper.called_back for helper in self._helpers):
             return self._wait_for_threads()
         end = time.perf_counter() + GRACE
         while self._moving():
@@ -256,7 +263,7 @@ class ExecutorCalls(LoopState):
             if self._something_ready():
                 return True
             threads = self._counting()
-            threads += [helper.thread for helper in self._helpers if helper.call is not None]
+            threads += [h.thread for h in self._helpers if h.call is not None and not h.called_back]
             if not threads:
                 # The last one may have put something in just before it ended.
                 return self._something_ready()
