@@ -1,0 +1,93 @@
+"""What runs inside an environment: one question about one scenario, answered as a line of JSON.
+
+Started as a script with the question (JSON) as its only argument; it knows nothing of the rest of this package.
+The answer is the last line of standard output, because a scenario may print.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+Main = Callable[[], Coroutine[Any, Any, Any]]
+Answer = dict[str, Any]
+
+
+def _load(path: str) -> Main:
+    specification = importlib.util.spec_from_file_location("scenario", path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["scenario"] = module
+    specification.loader.exec_module(module)
+    main: Main = module.scenario
+    return main
+
+
+def _error(error: BaseException) -> Answer:
+    return {"type": type(error).__qualname__, "message": str(error)}
+
+
+def _stock(main: Main, question: Answer) -> Answer:
+    """One run on the interpreter's own loop, in real time."""
+    try:
+        asyncio.run(asyncio.wait_for(main(), question["patience"]))
+    except Exception as error:
+        return {"error": _error(error)}
+    return {"error": None}
+
+
+def _explore(main: Main, question: Answer) -> Answer:
+    """One exploration for each base seed; the failure of the last one in full."""
+    import vtloop
+
+    answers = []
+    for seed in question["seeds"]:
+        began = time.perf_counter()
+        found = vtloop.explore(main, runs=question["runs"], seed=seed, **question["options"])
+        answer: Answer = {"seed": seed, "runs": found.runs, "elapsed": time.perf_counter() - began, "failure": None}
+        failure = found.failure
+        if failure is not None:
+            answer["failure"] = {
+                "error": _error(failure.error),
+                "level": failure.level,
+                "time": failure.time,
+                "step": failure.step,
+                "token": failure.token,
+            }
+        answers.append(answer)
+    return {"explorations": answers}
+
+
+def _replay(main: Main, question: Answer) -> Answer:
+    """Play a token back: the error that comes out, and when."""
+    import vtloop
+
+    try:
+        vtloop.replay(question["token"], main)
+    except Exception as error:
+        failure = vtloop.failure_of(error)
+        at = {"time": None, "step": None} if failure is None else {"time": failure.time, "step": failure.step}
+        return {"error": _error(error), **at}
+    return {"error": None, "time": None, "step": None}
+
+
+def main(argument: str) -> int:
+    """Answer the question in ``argument``."""
+    question: Answer = json.loads(argument)
+    logging.disable(logging.CRITICAL)  # a failing run is expected to log; the answer says what matters
+    ask = {"stock": _stock, "explore": _explore, "replay": _replay}[question["ask"]]
+    answer = ask(_load(str(Path(question["scenario"]))), question)
+    print("\n" + json.dumps(answer), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
