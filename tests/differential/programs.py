@@ -738,7 +738,7 @@ def _act(program: Program, loop: asyncio.AbstractEventLoop, quiescent: type[Base
 
     attempt(world.main())
     rounds = 0
-    while unwind and rounds < 20 and any(not task.done() for task in world.tasks):
+    while unwind and rounds < 20 and asyncio.all_tasks(loop):
         attempt(world.unwind())
         rounds += 1
     log = world.log

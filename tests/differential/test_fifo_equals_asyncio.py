@@ -90,6 +90,16 @@ def test_a_start_time_shifts_every_time_and_nothing_else(chunk: range) -> None:
             pytest.fail(found, pytrace=False)
 
 
+def test_debug_mode_changes_no_order() -> None:
+    for seed in range(15):
+        program = Program(40_000 + seed)
+        loop = vtloop.EventLoop()
+        loop.set_debug(True)
+        found = difference(program, on_oracle(program), act(program, loop, vtloop.DeadlockError))
+        if found is not None:
+            pytest.fail(found, pytrace=False)
+
+
 # That the comparison can fail, and what it covers.
 
 

@@ -154,10 +154,10 @@ def test_tasks_begin_in_other_orders_at_the_strongest_level() -> None:
 @pytest.mark.parametrize("level", ["wakeups", "tasks"])
 def test_a_seeded_order_is_not_always_asyncios(level: str) -> None:
     different = 0
-    for seed in range(PROGRAMS):
+    for seed in range(40):
         plain = act(Program(seed), vtloop.EventLoop(), vtloop.DeadlockError)
         different += watched_run(Program(seed), seed, level)[1] != plain
-    assert different > PROGRAMS / 4
+    assert different > 10
 
 
 @pytest.mark.parametrize("level", LEVELS)
