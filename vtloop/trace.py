@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import os
 import platform
@@ -19,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vtloop.errors import TraceError, UsageError
+from vtloop.errors import TraceError
 from vtloop.options import RUN_DEFAULTS, Options, resolve
 
 __all__ = ["FORMAT", "TOKEN_LIMIT", "TOKEN_PREFIX", "Choice", "Trace", "check_of", "read"]
@@ -118,13 +119,23 @@ class Trace:
             TraceError: The folder cannot be written to.
         """
         target = Path(path)
+        text = self.to_json()
+        temporary = ""
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, delete=False) as file:
-                file.write(self.to_json())
-            os.replace(file.name, target)
+            # The name begins with a dot and has no ".json": whoever lists traces never meets a half-written one.
+            number, temporary = tempfile.mkstemp(prefix=".trace-", dir=target.parent)
+            with open(number, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner reads; a trace is for sharing
+            os.replace(temporary, target)
+            temporary = ""
         except OSError as exc:
             raise TraceError(f"the trace cannot be written to {str(target)!r}: {exc.strerror}") from exc
+        finally:
+            if temporary:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
         return target
 
 
@@ -161,62 +172,101 @@ def read(source: Trace | str | os.PathLike[str]) -> Trace:
 
 
 def _from_token(text: str) -> Trace:
-    shown = text if len(text) <= 24 else f"{text[:20]}..."
+    broken = f"the token {_short(text)} is broken or cut off; copy the whole of it"
+    if len(text) > TOKEN_LIMIT:
+        raise TraceError(f"the token {_short(text)} has {len(text)} characters; one has at most {TOKEN_LIMIT}")
     try:
-        data = base64.urlsafe_b64decode(text[len(TOKEN_PREFIX) :].encode() + b"==")
+        data = base64.b64decode(text[len(TOKEN_PREFIX) :].encode("ascii") + b"==", altchars=b"-_")
         packed, crc = data[:-4], data[-4:]
         if len(data) < 8 or zlib.crc32(packed).to_bytes(4, "big") != crc:
             raise ValueError
         body = json.loads(zlib.decompress(packed))
+    except (ValueError, RecursionError, binascii.Error, zlib.error, UnicodeError):
+        raise TraceError(broken) from None
+    try:
         choices = body.get("d")
-        return Trace(
-            options=_options(body["o"]),
-            check=str(body["c"]),
-            choices=None if choices is None else tuple(Choice(*fields) for fields in choices),
+        return _checked(
+            options=body["o"],
+            check=body["c"],
+            choices=None
+            if choices is None
+            else [dict(zip(_CHOICE_FIELDS, fields, strict=False)) for fields in choices],
             outcome={"type": body["e"]} if body["e"] else {},
         )
-    except (ValueError, KeyError, TypeError, binascii.Error, zlib.error, UnicodeError) as exc:
-        if isinstance(exc, UsageError):
-            raise
-        raise TraceError(f"the token {shown!r} is broken or cut off; copy the whole of it") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise TraceError(f"the token {_short(text)} is not one of this vtloop: {_reason(exc)}") from None
 
 
 def _from_file(path: Path) -> Trace:
-    name = str(path)
+    name = _short(str(path), 80)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not text"
-        raise TraceError(f"the trace {name!r} cannot be read: {reason}; a trace file or a token is needed") from None
+        raise TraceError(f"the trace {name} cannot be read: {reason}; a trace file or a token is needed") from None
     try:
         outer = json.loads(text)
-    except ValueError:
-        raise TraceError(f"the trace {name!r} is broken or cut off: it is not whole JSON") from None
+    except (ValueError, RecursionError):
+        raise TraceError(f"the trace {name} is broken or cut off: it is not whole JSON") from None
     body = outer.get("trace") if isinstance(outer, dict) else None
     if not isinstance(body, dict) or body.get("kind") != _KIND:
-        raise TraceError(f"{name!r} is not a vtloop trace")
+        raise TraceError(f"{name} is not a vtloop trace")
     version = body.get("format")
-    if not isinstance(version, int) or version > FORMAT:
-        raise TraceError(f"the trace {name!r} has format {version!r}; this vtloop reads formats up to {FORMAT}")
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= FORMAT:
+        raise TraceError(f"the trace {name} has format {version!r}; this vtloop reads formats up to {FORMAT}")
     if outer.get("checksum") != _crc(json.dumps(body, sort_keys=True)):
-        raise TraceError(f"the trace {name!r} was changed or damaged: its checksum does not fit")
+        raise TraceError(f"the trace {name} was changed or damaged: its checksum does not fit")
     try:
-        choices = body["choices"]
-        return Trace(
-            options=_options(body["options"]),
+        return _checked(
+            options=body["options"],
             check=body["check"],
-            choices=None if choices is None else tuple(Choice(**choice) for choice in choices),
+            choices=body["choices"],
             target=body["target"],
             outcome=body["outcome"],
             made_by=body["made_by"],
         )
-    except (KeyError, TypeError, AttributeError) as exc:
-        raise TraceError(f"the trace {name!r} lacks a field or has one too many: {exc}") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise TraceError(f"the trace {name} is not one of this vtloop: {_reason(exc)}") from None
+
+
+def _checked(options: Any, check: Any, choices: Any, outcome: Any, target: Any = None, made_by: Any = None) -> Trace:
+    """A trace of parts whose checksum fits; another version, or another program, may still have written them.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: A part is missing, one too many, or of another type.
+    """
+    made = None if choices is None else tuple(Choice(**{"words": "", **fields}) for fields in choices)
+    for choice in made or ():
+        for field_name, kind in _CHOICE_FIELDS.items():
+            if type(getattr(choice, field_name)) is not kind:
+                raise TypeError(f"a choice has {field_name} {getattr(choice, field_name)!r}")
+    for name, value, kinds in (
+        ("check", check, str),
+        ("target", target, str | None),
+        ("outcome", outcome, dict),
+        ("made_by", made_by, dict | None),
+    ):
+        if not isinstance(value, kinds):
+            raise TypeError(f"{name} is {value!r}")
+    return Trace(_options(options), check, made, target, outcome, made_by or {})
+
+
+_CHOICE_FIELDS = {"kind": str, "task": str, "step": int, "age": int, "index": int, "options": int, "words": str}
+
+
+def _reason(exc: Exception) -> str:
+    return f"it lacks {exc}" if isinstance(exc, KeyError) else str(exc)
+
+
+def _short(text: str, most: int = 24) -> str:
+    return repr(text if len(text) <= most else f"{text[: most - 4]}...")
 
 
 def _plain(options: Options) -> dict[str, Any]:
     """The options that differ from a run's defaults, as JSON values; a scheduler object becomes ``"replay"``."""
     changed = options.changed(RUN_DEFAULTS)
+    if options.scheduler != "fifo":
+        changed["interleave"] = options.interleave  # the level goes without saying only under asyncio's own order
     if not isinstance(options.scheduler, str):
         changed["scheduler"] = "replay"
     return changed
