@@ -11,7 +11,6 @@ import asyncio
 import gc
 import threading
 import traceback
-import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -34,7 +33,7 @@ Main = Callable[[], Coroutine[Any, Any, Any]]
 Command = Callable[[str], str]
 """Makes the command that plays a run back out of its token (or the path of its trace file)."""
 
-UNWIND_STEPS = 100_000
+UNWIND_STEPS, UNWIND_STEPS_A_TASK = 10_000, 100
 """Steps that the unwinding of a run may take before what is left is dropped."""
 
 
@@ -116,6 +115,8 @@ def execute(
         scheduler: Makes the scheduler for the run, given its recording; None for the one that the options name.
         command: Makes the command that plays the run back, for reports.
     """
+    if asyncio._get_running_loop() is not None:
+        raise UsageError("a run cannot be made while an event loop is running in this thread; make it from plain code")
     loop = EventLoop.with_options(options)
     recording = Recording(loop._clock, keep) if record else None
     if scheduler is not None or recording is not None:
@@ -183,13 +184,18 @@ def _with_background(loop: EventLoop, error: BaseException | None) -> BaseExcept
     """``error``, or what failed in the background; several background failures as a group."""
     collected = loop.background
     assert collected is not None
-    if loop.get_exception_handler() is None:
-        for task in loop._tasks.unread():
-            # Reading it marks it as read: asyncio will not log what the run fails with.
-            failure = task.exception()
-            if failure is not None and not any(failure is known for known in collected):
-                failure.add_note(f"raised in {task.get_name()}, whose result nobody read")
-                collected.append(failure)
+    for task in loop._tasks.unread():
+        # Reading it marks it as read: asyncio will not log what the run fails with.
+        failure = task.exception()
+        if failure is None or failure is error or any(failure is known for known in collected):
+            continue
+        if loop.get_exception_handler() is None:
+            failure.add_note(f"raised in {task.get_name()}, whose result nobody read")
+            collected.append(failure)
+        else:
+            # What asyncio does when the task is freed.
+            message = f"{type(task).__name__} exception was never retrieved"
+            loop.call_exception_handler({"message": message, "exception": failure, "future": task})
     others = [failure for failure in collected if failure is not error]
     if error is None:
         if len(others) < 2:
@@ -204,18 +210,16 @@ def _with_background(loop: EventLoop, error: BaseException | None) -> BaseExcept
 
 def _unwind(loop: EventLoop, outcome: Outcome) -> None:
     """Cancel what is left in order of creation, under asyncio's own order, unrecorded and bounded; then close."""
-    loop.calm(UNWIND_STEPS)
-    before = len(loop.background or ())
+    left = loop._tasks.pending()
+    loop.calm(UNWIND_STEPS + UNWIND_STEPS_A_TASK * len(left))
     try:
-        with warnings.catch_warnings():
-            left = loop._tasks.pending()
-            for task in left:
-                task.cancel()
-            if left:
-                _drain(loop, asyncio.wait(left))
-            _drain(loop, loop.shutdown_asyncgens())
-            _drain(loop, loop.shutdown_default_executor())
-        if outcome.error is None and len(loop.background or ()) > before:
+        for task in left:
+            task.cancel()
+        if left:
+            _drain(loop, asyncio.wait(left))
+        _drain(loop, loop.shutdown_asyncgens())
+        _drain(loop, loop.shutdown_default_executor())
+        if outcome.error is None:
             outcome.error = _with_background(loop, None)
     finally:
         for task in loop._tasks.pending():
@@ -230,3 +234,4 @@ def _drain(loop: EventLoop, coro: Coroutine[Any, Any, Any]) -> None:
     """Run one part of the unwinding; a hang ends it, and is not a new verdict."""
     with suppress(VtloopError):
         loop.run_until_complete(coro)
+    coro.close()  # its task may never have begun: a hang comes before
