@@ -68,7 +68,6 @@ class EventLoop(
         UsageError: An unknown option or value; the message says what is allowed.
     """
 
-    _turns = -1  # turns ended under a scheduler: the marks among the takes of the line
     _turn_left = 0  # entries of the current turn that `step` has not run yet
     _outer_depth: int | None = None
     _cut: VtloopError | None = None  # set by the watchdog: the verdict over a step that did not return
@@ -127,9 +126,7 @@ class EventLoop(
         scheduler.attach(self._line)
         if observer is not None:
             observer.attach(self._line)
-        self._arrive = self._line.arrive
-        if observer is None and not self._debug:
-            self.call_soon = self._call_soon_chosen  # type: ignore[method-assign]
+        self._arrive = self._line.incoming.append
         self._lag_ns = round(self.options.lag * 1e9)
 
     def calm(self, steps: int) -> None:
@@ -245,7 +242,6 @@ class EventLoop(
             cpython.logger().debug("Close %r", self)
         self._closed = True
         self._arrive = _refuse
-        self.__dict__.pop("call_soon", None)
         self._ready.clear()
         if self._line is not None:
             self._line.clear()
@@ -325,49 +321,45 @@ class EventLoop(
         finally:
             self._steps = steps
 
-    # Hot: the same under a scheduler.
     def _run_chosen(self, line: ReadyLine) -> None:
         take = line.take
+        turns = POLL_TURNS
+        line.drop_mark()
+        turns = self._next_turn(line, turns)
         lag = self._lag_ns
-        try:
-            line.drop_mark()
-            turns = self._next_turn(line, POLL_TURNS)
-            while True:
-                item = take()
-                callback = item[3]
-                if callback is None:
-                    if self._stopping:
-                        break
-                    turns = self._next_turn(line, turns)
-                    continue
-                args = item[4]
-                try:
-                    item[2].run(callback, *args)
-                except (SystemExit, KeyboardInterrupt):
-                    raise
-                except BaseException as exc:
-                    self._callback_failed(callback, args, item[2], exc)
-                if lag:
-                    lag = self._lag()
-        finally:
-            self._steps = line.takes - self._turns
+        while True:
+            item = take()
+            callback = item[3]
+            if callback is None:
+                if self._stopping:
+                    break
+                turns = self._next_turn(line, turns)
+                continue
+            self._steps += 1
+            args = item[4]
+            try:
+                item[2].run(callback, *args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self._callback_failed(callback, args, item[2], exc)
+            if lag:
+                lag = self._lag()
 
     def _next_turn(self, line: ReadyLine, turns: int) -> int:
         """The mark is reached: let due timers join, make something ready if nothing is, and set a new mark."""
-        self._turns += 1
-        self._steps = line.takes - self._turns
         if self._due or self._clock_moved or self._calls:
             self._join_due()
-        if line.items:
+        if len(line):
             turns -= 1
             if turns < 0:
                 turns = self._poll()
         elif not self._stopping:
             self._idle()
             turns = POLL_TURNS
-        if self._steps > self._limit:
+        if self._steps > self._step_limit():
             self._spend_steps()
-        line.arrive(MARK)
+        line.incoming.append(MARK)
         return turns
 
     def _mark_matters(self) -> bool:
@@ -494,8 +486,6 @@ class EventLoop(
             self.call_soon = self._call_soon_debug  # type: ignore[method-assign]
         else:
             self.__dict__.pop("call_soon", None)
-            if self._line is not None and self._observer is None:
-                self.call_soon = self._call_soon_chosen  # type: ignore[method-assign]
         if self._thread_id is not None:
             self.call_soon_threadsafe(self._track_origins, self._debug)
 
