@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from asyncio import futures, tasks, threads
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
-from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, GeneratorType, MethodType
+from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, FunctionType, GeneratorType, MethodType
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "chained_call",
     "condition_lock",
     "entered_by_stack",
+    "frame_locals",
     "future_waited_for",
     "gather_children",
     "generator_of_context",
@@ -162,10 +164,10 @@ def group_children(group: object) -> Iterable[asyncio.Task[Any]]:
     return tuple(getattr(group, "_tasks", ()))
 
 
-def as_completed_todo(frame_locals: dict[str, Any]) -> Iterable[asyncio.Future[Any]]:
+def as_completed_todo(scope: Mapping[str, Any]) -> Iterable[asyncio.Future[Any]]:
     """What `as_completed` still waits for, in no order; empty where the version does not show it."""
     # CPython: _AsCompletedIterator._todo, a set, 3.13; not to be seen from the coroutine on 3.11 and 3.12.
-    return tuple(getattr(frame_locals.get("self"), "_todo", ()))
+    return tuple(getattr(scope.get("self"), "_todo", ()))
 
 
 def unfinished_items(queue: object) -> int | None:
@@ -221,3 +223,17 @@ def generator_of_context(manager: object) -> AsyncGeneratorType[Any, Any] | None
     # CPython: contextlib._AsyncGeneratorContextManager.gen, 3.11-3.13.
     generator = getattr(manager, "gen", None) if type(manager).__module__ == "contextlib" else None
     return generator if isinstance(generator, AsyncGeneratorType) else None
+
+
+def frame_locals(frame: FrameType) -> Mapping[str, Any]:
+    """The local variables of a function's frame, leaving nothing behind.
+
+    CPython 3.11 and 3.12 keep the dict they hand out on the frame, where it would keep alive what the program drops
+    later; from 3.13 on it is a view.
+    """
+    scope = frame.f_locals
+    if sys.version_info >= (3, 13):
+        return scope
+    copied = dict(scope)
+    scope.clear()
+    return copied

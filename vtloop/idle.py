@@ -183,6 +183,7 @@ class IdleRules(ManualClock, ExecutorCalls):
     _verdict_tasks: tuple[asyncio.Task[Any], ...] = ()
 
     def _step_limit(self) -> float:
+        """How many steps may be taken in all."""
         limit = self._step_bound if self._step_bound is not None else self.options.max_steps
         return float("inf") if limit is None else limit
 
@@ -208,7 +209,6 @@ class IdleRules(ManualClock, ExecutorCalls):
         ready = [getattr(entry[1], "__self__", None) for entry in self._ready]
         if self._line is not None:
             ready += [getattr(item[3], "__self__", None) for item in self._line.items]
-            ready += [getattr(entry[1], "__self__", None) for entry in self._line.incoming]
         return [task for task in dict.fromkeys(ready) if isinstance(task, asyncio.Task)]
 
     def _snapshot(self) -> verdict.Snapshot:
@@ -223,7 +223,7 @@ class IdleRules(ManualClock, ExecutorCalls):
             tasks=[task for task in self._tasks.pending() if not self._is_daemon(task)],
             main=main,
             time_ns=self._clock.ns,
-            step=self._steps,
+            step=self._steps if self._line is None else self._line.takes - self._turns,
             seed=None if self.options.seed is None else str(self.options.seed),
             finished_errors=self._tasks.unread(),
             events=tuple(self._recent_events()),

@@ -68,6 +68,7 @@ class EventLoop(
         UsageError: An unknown option or value; the message says what is allowed.
     """
 
+    _limit = float("inf")  # of steps
     _turn_left = 0  # entries of the current turn that `step` has not run yet
     _outer_depth: int | None = None
     _cut: VtloopError | None = None  # set by the watchdog: the verdict over a step that did not return
@@ -92,13 +93,13 @@ class EventLoop(
         self._begin(settings)
 
     @classmethod
-    def with_options(cls, settings: Options) -> EventLoop:
-        """A loop with options that are resolved already."""
+    def with_options(cls, settings: Options, *, scheduled: bool = True) -> EventLoop:
+        """A loop with options that are resolved already; not ``scheduled``: `use_scheduler` is called next."""
         loop = cls.__new__(cls)
-        loop._begin(settings)
+        loop._begin(settings, scheduled)
         return loop
 
-    def _begin(self, settings: Options) -> None:
+    def _begin(self, settings: Options, scheduled: bool = True) -> None:
         self.options = settings
         self._clock = VirtualClock(settings.start)
         self._timers = TimerQueue()
@@ -108,7 +109,7 @@ class EventLoop(
         self._tasks = TaskRegistry()
         if settings is not FACTORY_DEFAULTS:
             self._daemons = bool(settings.daemons)
-            if settings.scheduler != "fifo":
+            if scheduled and settings.scheduler != "fifo":
                 self.use_scheduler(self.own_scheduler())
         self._closed = False
         if cpython.debug_mode():
@@ -126,7 +127,12 @@ class EventLoop(
         scheduler.attach(self._line)
         if observer is not None:
             observer.attach(self._line)
-        self._arrive = self._line.incoming.append
+        self._arrive = self._line.arrive
+        self.__dict__.pop("call_soon", None)
+        if self._debug:
+            self.call_soon = self._call_soon_debug  # type: ignore[method-assign]
+        elif observer is None:
+            self.call_soon = self._call_soon_chosen  # type: ignore[method-assign]
         self._lag_ns = round(self.options.lag * 1e9)
 
     def calm(self, steps: int) -> None:
@@ -242,6 +248,7 @@ class EventLoop(
             cpython.logger().debug("Close %r", self)
         self._closed = True
         self._arrive = _refuse
+        self.__dict__.pop("call_soon", None)
         self._ready.clear()
         if self._line is not None:
             self._line.clear()
@@ -321,45 +328,50 @@ class EventLoop(
         finally:
             self._steps = steps
 
+    # Hot: the same under a scheduler.
     def _run_chosen(self, line: ReadyLine) -> None:
         take = line.take
-        turns = POLL_TURNS
-        line.drop_mark()
-        turns = self._next_turn(line, turns)
         lag = self._lag_ns
-        while True:
-            item = take()
-            callback = item[3]
-            if callback is None:
-                if self._stopping:
-                    break
-                turns = self._next_turn(line, turns)
-                continue
-            self._steps += 1
-            args = item[4]
-            try:
-                item[2].run(callback, *args)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as exc:
-                self._callback_failed(callback, args, item[2], exc)
-            if lag:
-                lag = self._lag()
+        self._limit = self._step_limit()
+        try:
+            self._turns += line.drop_mark()
+            turns = self._next_turn(line, POLL_TURNS)
+            while True:
+                item = take()
+                callback = item[3]
+                if callback is None:
+                    self._turns += 1
+                    if self._stopping:
+                        break
+                    turns = self._next_turn(line, turns)
+                    continue
+                args = item[4]
+                try:
+                    item[2].run(callback, *args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as exc:
+                    self._callback_failed(callback, args, item[2], exc)
+                if lag:
+                    lag = self._lag()
+        finally:
+            self._steps = line.takes - self._turns
 
     def _next_turn(self, line: ReadyLine, turns: int) -> int:
         """The mark is reached: let due timers join, make something ready if nothing is, and set a new mark."""
+        self._steps = line.takes - self._turns
         if self._due or self._clock_moved or self._calls:
             self._join_due()
-        if len(line):
+        if line.items:
             turns -= 1
             if turns < 0:
                 turns = self._poll()
         elif not self._stopping:
             self._idle()
             turns = POLL_TURNS
-        if self._steps > self._step_limit():
+        if self._steps > self._limit:
             self._spend_steps()
-        line.incoming.append(MARK)
+        line.arrive(MARK)
         return turns
 
     def _mark_matters(self) -> bool:
@@ -399,14 +411,14 @@ class EventLoop(
         line = self._line
         if line is not None:
             while True:
-                if not len(line):
+                if not line.items:
+                    if not self._can_go_on() and not self._due:
+                        return False
                     self._next_turn(line, POLL_TURNS)
                 item = line.take()
                 if item[3] is not None:
                     break
-                if not len(line) and not self._can_go_on():
-                    return False
-                self._next_turn(line, POLL_TURNS)
+                self._turns += 1
             context, callback, args = item[2:5]
         else:
             if not self._turn_left:
@@ -420,7 +432,7 @@ class EventLoop(
                     return False
             self._turn_left -= 1
             context, callback, args = self._ready.popleft()
-        self._steps += 1
+            self._steps += 1
         try:
             context.run(callback, *args)
         except (SystemExit, KeyboardInterrupt):
@@ -486,6 +498,8 @@ class EventLoop(
             self.call_soon = self._call_soon_debug  # type: ignore[method-assign]
         else:
             self.__dict__.pop("call_soon", None)
+            if self._line is not None and self._observer is None:
+                self.call_soon = self._call_soon_chosen  # type: ignore[method-assign]
         if self._thread_id is not None:
             self.call_soon_threadsafe(self._track_origins, self._debug)
 

@@ -56,6 +56,11 @@ class Recording:
         """Called with the line that is watched."""
         self._line = line
 
+    def follow(self, clock: VirtualClock) -> None:
+        """Go on with a further loop of the same run, whose tasks are other tasks even under equal numbers and names."""
+        self._clock = clock
+        self._names.clear()
+
     # -- the observer's part ------------------------------------------------------------------------------------
 
     def key(self, entry: Entry) -> Key:

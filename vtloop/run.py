@@ -117,9 +117,10 @@ def execute(
     """
     if asyncio._get_running_loop() is not None:
         raise UsageError("a run cannot be made while an event loop is running in this thread; make it from plain code")
-    loop = EventLoop.with_options(options)
+    plain = scheduler is None and not record
+    loop = EventLoop.with_options(options, scheduled=plain)
     recording = Recording(loop._clock, keep) if record else None
-    if scheduler is not None or recording is not None:
+    if not plain:
         loop.use_scheduler(loop.own_scheduler() if scheduler is None else scheduler(recording), recording)
     outcome = Outcome(options, recording=recording)
     if command is not None:

@@ -61,6 +61,7 @@ class LoopState(asyncio.AbstractEventLoop):
     _task_factory: Callable[..., Any] | None = None
     _main: asyncio.Future[Any] | None = None
     _steps = 0
+    _turns = 0  # turns ended under a scheduler: the marks among the takes of the line
     _verdict: VtloopError | None = None
     _stopping = False
     _closed = False

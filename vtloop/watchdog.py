@@ -17,6 +17,7 @@ import traceback
 from types import FrameType, TracebackType
 from typing import Any
 
+from vtloop.cpython_waits import frame_locals
 from vtloop.diagnosis import verdict
 from vtloop.errors import HangError, StepCut
 from vtloop.loop import EventLoop
@@ -99,13 +100,14 @@ class Watchdog:
         """Called in the guard's thread, about twenty times in ``seconds``."""
         frame = sys._current_frames().get(self._thread)
         runner = frame
-        while runner is not None and not (runner.f_code in _RUNNERS and runner.f_locals.get("self") is self._loop):
+        while runner is not None and not (runner.f_code in _RUNNERS and frame_locals(runner).get("self") is self._loop):
             runner = runner.f_back
         if runner is None or runner is frame or debugging():
             self._seen = None
             return
         # The callback object of a step is made for that step alone: while it is the same, the step has not returned.
-        seen = (runner.f_locals.get("callback"), runner.f_locals.get("args"))
+        scope = frame_locals(runner)
+        seen = (scope.get("callback"), scope.get("args"))
         now = time.perf_counter()
         if self._seen is None or seen[0] is not self._seen[0] or seen[1] is not self._seen[1]:
             self._seen, self._since, self._cuts = seen, now, 0

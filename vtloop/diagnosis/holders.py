@@ -20,6 +20,7 @@ from vtloop.cpython_waits import (
     bound_exits,
     condition_lock,
     entered_by_stack,
+    frame_locals,
     generator_of_context,
 )
 from vtloop.diagnosis.chains import Link, Places
@@ -64,14 +65,14 @@ class Holders:
 
     def _look_at(self, index: int, chain: Sequence[Link]) -> None:
         given_away = {
-            id(condition_lock(link.frame.f_locals.get("self"))) for link in chain if link.code is CONDITION_WAIT
+            id(condition_lock(frame_locals(link.frame).get("self"))) for link in chain if link.code is CONDITION_WAIT
         }
         seen = {id(link.awaitable) for link in chain}
         for position, link in enumerate(chain):
             if self._skips(link) or getattr(link.awaitable, "cr_running", False):
                 continue
             inner = chain[position + 1] if position + 1 < len(chain) else None
-            entering = inner.frame.f_locals.get("self") if inner and inner.code.co_name == AENTER else None
+            entering = frame_locals(inner.frame).get("self") if inner and inner.code.co_name == AENTER else None
             for manager in _managers(link.awaitable, seen):
                 if manager is entering:
                     entering = None  # one of its exits belongs to the `async with` that still waits

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from vtloop.cpython_waits import frame_locals
+
 __all__ = ["Namer"]
 
 _NAMED_GLOBALS = (
@@ -56,7 +58,7 @@ class Namer:
         """
         scopes: list[Mapping[str, Any]] = []
         for frame in reversed(frames):
-            scope: Mapping[str, Any] = frame.f_locals
+            scope: Mapping[str, Any] = frame_locals(frame)
             for key, value in scope.items():
                 if value is wanted and key != "self" and key[0] != ".":
                     return key

@@ -17,6 +17,7 @@ from vtloop.cpython_waits import (
     PRIMITIVES,
     as_completed_todo,
     chained_call,
+    frame_locals,
     gather_children,
     group_children,
     shielded,
@@ -61,10 +62,10 @@ def target_of(chain: Sequence[Link], waiter: asyncio.Future[Any], places: Places
                 continue  # the coroutine it wraps goes on below: that is what the task waits for
             return found
         if known.kind == "Condition" and _is_lock(chain[-1]):
-            condition = chain[position].frame.f_locals.get(known.local)
-            lock = chain[-1].frame.f_locals.get("self")
+            condition = frame_locals(chain[position].frame).get(known.local)
+            lock = frame_locals(chain[-1].frame).get("self")
             return Target("Lock", lock, "notified, takes its lock back", via_condition=condition)
-        return _known(known.kind, chain[position].frame.f_locals.get(known.local), chain, position)
+        return _known(known.kind, frame_locals(chain[position].frame).get(known.local), chain, position)
     return _from_coroutine(chain, first, places) or _from_future(waiter)
 
 
@@ -75,7 +76,7 @@ def _is_lock(link: Link) -> bool:
 
 def _wait_for(chain: Sequence[Link], position: int) -> Target | None:
     """`asyncio.wait_for` on a future or task (3.11 makes a task of a coroutine, later versions await it in place)."""
-    awaited = chain[position].frame.f_locals.get("fut")
+    awaited = frame_locals(chain[position].frame).get("fut")
     if position + 1 < len(chain) and not issubclass(type(awaited), asyncio.Future):
         return None
     if not issubclass(type(awaited), asyncio.Future):
@@ -87,7 +88,7 @@ def _wait_for(chain: Sequence[Link], position: int) -> Target | None:
 def _deadline(chain: Sequence[Link]) -> str | None:
     """The timer of `wait`, and of 3.11's `wait_for`."""
     # CPython: the local `timeout_handle` of wait_for (3.11) and of wait's _wait (3.11-3.13).
-    handle = next((h for link in chain if (h := link.frame.f_locals.get("timeout_handle")) is not None), None)
+    handle = next((h for link in chain if (h := frame_locals(link.frame).get("timeout_handle")) is not None), None)
     return _until(handle.when()) if isinstance(handle, asyncio.TimerHandle) else None
 
 
@@ -100,7 +101,7 @@ def _known(kind: str, primitive: Any, chain: Sequence[Link], position: int) -> T
     if kind == "Lock":
         entering = chain[position - 1] if position else None
         if entering is not None and entering.code.co_name == AENTER:
-            manager = entering.frame.f_locals.get("self")
+            manager = frame_locals(entering.frame).get("self")
             if issubclass(type(manager), asyncio.Condition):
                 target.via_condition = manager
     elif kind == "TaskGroup":
@@ -142,7 +143,7 @@ def _from_coroutine(chain: Sequence[Link], first: int, places: Places) -> Target
         name = plain_name(link.code.co_qualname)
         if not places.is_asyncio(link.code) or name in ("Future.__await__", "wait_for"):
             continue
-        scope = link.frame.f_locals
+        scope = frame_locals(link.frame)
         if name.endswith("_wait_for_one"):
             return Target("as_completed", futures=tuple(as_completed_todo(scope)))
         return Target(name, scope.get("self"))

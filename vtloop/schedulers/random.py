@@ -6,11 +6,14 @@ behind for long is exponentially rare.  Deterministic for a seed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from vtloop.entropy import stream
+from vtloop.entropy import draw, stream
 from vtloop.schedulers.base import Scheduler
+
+if TYPE_CHECKING:
+    from vtloop.ready import ReadyLine
 
 __all__ = ["RandomScheduler"]
 
@@ -20,12 +23,28 @@ class RandomScheduler(Scheduler):
 
     def __init__(self, seed: int, level: str) -> None:
         super().__init__(level)
-        self._uniform = stream(seed, "picks").random
+        self._seed = seed
+        self._line: ReadyLine | None = None
+        self._uniform: Callable[[], float] | None = None
+
+    def attach(self, line: ReadyLine) -> None:
+        self._line = line
 
     def pick(self, items: Sequence[Any], options: int) -> int:
-        return int(self._uniform() * options)
+        # Hot: asked only once; from then on the line draws by itself.
+        uniform = self._begin()
+        if self._line is not None:
+            self._line.uniform = uniform
+        return draw(uniform, options)
 
     def choose(self, kind: str, options: int) -> int:
-        if kind == "lag" and self._uniform() < 0.5:
+        uniform = self._begin()
+        if kind == "lag" and uniform() < 0.5:
             return 0
-        return int(self._uniform() * options)
+        return draw(uniform, options)
+
+    def _begin(self) -> Callable[[], float]:
+        # Seeding a generator costs as much as ten steps: runs without a choice need none.
+        if self._uniform is None:
+            self._uniform = stream(self._seed, "picks").random
+        return self._uniform
