@@ -22,16 +22,26 @@ __all__ = ["DebugHandle", "DebugTimerHandle", "Handle", "TimerHandle"]
 _real_time = time.perf_counter  # for the log line of debug mode alone
 
 
+class _Calm:
+    """Stands for the loop of a handle made outside debug mode.
+
+    CPython: ``Handle.__repr__`` asks ``_loop.get_debug()`` and nothing else (3.13-3.14).
+    """
+
+    def get_debug(self) -> bool:
+        return False
+
+
 class Handle(asyncio.Handle):
     """A callback that stands in the ready line.  Cancelled means: its callback is None."""
 
     __slots__ = ()
     _context: Any
-    _loop: Any
 
     # CPython: asyncio.Handle keeps these in slots (3.11-3.14); a handle made outside debug mode never has them.
     _source_traceback = None
     _repr = None
+    _loop: Any = _Calm()
 
     @property
     def _cancelled(self) -> bool:
@@ -117,13 +127,13 @@ class _Remembering(Handle):
 class DebugHandle(_Remembering):
     """The handle of debug mode: it remembers where it was made and what it was before it was cancelled."""
 
-    __slots__ = ("_repr", "_source_traceback")
+    __slots__ = ("_loop", "_repr", "_source_traceback")
 
 
 class DebugTimerHandle(_Remembering, TimerHandle):
     """The timer handle of debug mode."""
 
-    __slots__ = ("_repr", "_source_traceback")
+    __slots__ = ("_loop", "_repr", "_source_traceback")
 
 
 # CPython: a handle's repr begins with the name of its class, and asyncio's logs are searched for it.
