@@ -25,13 +25,16 @@ from vtloop.schedulers import Scheduler
 from vtloop.trace import Trace, check_of
 from vtloop.watchdog import Watchdog
 
-__all__ = ["Command", "Main", "Outcome", "execute"]
+__all__ = ["Command", "Drive", "Main", "Outcome", "execute"]
 
 Main = Callable[[], Coroutine[Any, Any, Any]]
 """A program: a zero-argument callable that gives a coroutine."""
 
 Command = Callable[[str], str]
 """Makes the command that plays a run back out of its token (or the path of its trace file)."""
+
+Drive = Callable[[EventLoop, Callable[[], None]], Any]
+"""Drives a loop from outside: ``drive(loop, note_end)``, where ``note_end()`` keeps what the run came to up to now."""
 
 UNWIND_STEPS, UNWIND_STEPS_A_TASK = 10_000, 100
 """Steps that the unwinding of a run may take before what is left is dropped."""
@@ -104,6 +107,7 @@ def execute(
     keep: int | None = 200,
     scheduler: Callable[[Recording | None], Scheduler] | None = None,
     command: Command | None = None,
+    drive: Drive | None = None,
 ) -> Outcome:
     """Run ``main`` once and unwind it.
 
@@ -114,6 +118,7 @@ def execute(
         keep: How many of the last events are kept; None for all.
         scheduler: Makes the scheduler for the run, given its recording; None for the one that the options name.
         command: Makes the command that plays the run back, for reports.
+        drive: Drives the loop itself, in place of running ``main`` (which is not used then).
     """
     if asyncio._get_running_loop() is not None:
         raise UsageError("a run cannot be made while an event loop is running in this thread; make it from plain code")
@@ -125,12 +130,20 @@ def execute(
     outcome = Outcome(options, recording=recording)
     if command is not None:
         loop.replay_command = lambda: _command(loop, outcome, command)
+    noted = False
+
+    def note_end() -> None:
+        nonlocal noted
+        if not noted:
+            noted = True
+            _note_end(loop, outcome)
+
     with _background(loop), Watchdog(loop, options.watchdog):
         try:
-            outcome.value = loop.run_until_complete(_coroutine(main))
+            outcome.value = loop.run_until_complete(_coroutine(main)) if drive is None else drive(loop, note_end)
         except BaseException as exc:
             outcome.error = exc
-        _note_end(loop, outcome)
+        note_end()
         outcome.error = _with_background(loop, outcome.error)
         _unwind(loop, outcome)
     return outcome
