@@ -1,0 +1,278 @@
+"""Schedulers: who picks an index, how evenly, and what a scheduler of the user's own gets to see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+import vtloop
+from vtloop.options import resolve
+from vtloop.schedulers import Scheduler, make_scheduler
+from vtloop.schedulers.custom import CustomScheduler, WindowItem
+from vtloop.schedulers.pct import PctScheduler
+from vtloop.schedulers.random import RandomScheduler
+
+SEEDS = range(200)
+
+
+def items(*actors: Any) -> list[tuple[Any, ...]]:
+    """Items of a ready line: wake-ups of the futures given, plain callbacks for numbers, the mark for None."""
+    line: list[tuple[Any, ...]] = []
+    for born, actor in enumerate(actors):
+        callback = actor.result if isinstance(actor, asyncio.Future) else (None if actor is None else [].append)
+        line.append((0, actor if isinstance(actor, int) else born, None, callback, ()))
+    return line
+
+
+@pytest.fixture()
+def futures():
+    with vtloop.EventLoop() as loop:
+        yield [loop.create_future() for _ in range(100)]
+
+
+def orders(scheduler: Any, tasks: int = 3, **options: Any) -> tuple[int, ...]:
+    """The order in which tasks that stand ready together run."""
+    log: list[int] = []
+
+    async def main() -> None:
+        async def one(number: int) -> None:
+            log.append(number)
+
+        await asyncio.gather(*(one(number) for number in range(tasks)))
+
+    vtloop.run(main, scheduler=scheduler, interleave="tasks", **options)
+    return tuple(log)
+
+
+# -- by name ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("fifo", Scheduler), ("random", RandomScheduler), ("pct", PctScheduler), ("pct:depth=1", PctScheduler)],
+)
+def test_a_scheduler_is_made_by_name_at_the_level_of_the_options(name, kind):
+    seed = None if name == "fifo" else 4
+    level = None if name == "fifo" else "tasks"
+    scheduler = make_scheduler(resolve(seed=seed, scheduler=name, interleave=level))
+    assert type(scheduler) is kind
+    assert scheduler.level == (level or "timing")
+
+
+@pytest.mark.parametrize("name", ["Random", "random:x", "pct:depth=0", "pct:depth=-1", "pct:depth=", "pct:3", "", 7])
+def test_an_unknown_scheduler_is_refused_with_those_allowed(name):
+    with pytest.raises(vtloop.UsageError, match=r"pick\(window\)"):
+        vtloop.EventLoop(seed=1, scheduler=name)
+
+
+def test_the_base_scheduler_is_asyncios_own_order():
+    plain = Scheduler()
+    assert (plain.level, plain.pick([None] * 9, 9), plain.choose("timer", 4)) == ("timing", 0, 0)
+
+
+# -- random ----------------------------------------------------------------------------------------------------------
+
+
+def test_random_takes_every_index_of_a_window_equally_often():
+    scheduler = RandomScheduler(1, "tasks")
+    for options in (2, 3, 7, 50):
+        count = Counter(scheduler.pick((), options) for _ in range(400 * options))
+        assert sorted(count) == list(range(options))
+        assert 280 < min(count.values()) and max(count.values()) < 520
+
+
+def test_random_is_a_function_of_its_seed():
+    def picks(seed: int) -> list[int]:
+        scheduler = RandomScheduler(seed, "tasks")
+        return [scheduler.pick((), 10) for _ in range(50)]
+
+    assert picks(1) == picks(1)
+    assert len({tuple(picks(seed)) for seed in SEEDS}) == len(SEEDS)
+
+
+def test_random_reaches_every_order_of_three_tasks():
+    found = Counter(orders("random", seed=seed) for seed in SEEDS)
+    assert set(found) == set(permutations(range(3)))
+    assert min(found.values()) > 10
+
+
+@pytest.mark.parametrize("kind", [RandomScheduler, PctScheduler])
+def test_half_of_all_lags_are_none_and_the_rest_take_every_size(kind):
+    scheduler = kind(1, "timing")
+    count = Counter(scheduler.choose("lag", 9) for _ in range(9000))
+    assert sorted(count) == list(range(9))
+    assert 4700 < count[0] < 5300
+    assert 400 < min(count.values())
+    other = Counter(scheduler.choose("timer", 4) for _ in range(4000))
+    assert 880 < min(other.values()) and max(other.values()) < 1120
+
+
+# -- pct -------------------------------------------------------------------------------------------------------------
+
+
+def test_pct_keeps_one_ranking_of_tasks_for_the_whole_run(futures):
+    for seed in range(20):
+        scheduler = PctScheduler(seed, "tasks", depth=1)
+        line = items(*futures[:8])
+        first = []
+        while line:
+            first.append(line.pop(scheduler.pick(line, len(line)))[3])
+        for _ in range(50):
+            line, again = items(*futures[:8]), []
+            while line:
+                again.append(line.pop(scheduler.pick(line, len(line)))[3])
+            assert again == first
+
+
+def test_pct_of_depth_one_runs_tasks_in_every_order(futures):
+    found = Counter(orders("pct:depth=1", seed=seed) for seed in SEEDS)
+    assert set(found) == set(permutations(range(3)))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 6])
+def test_pct_drops_a_task_below_all_others_at_most_depth_minus_one_times(futures, depth):
+    most = 0
+    for seed in range(40):
+        scheduler = PctScheduler(seed, "tasks", depth=depth)
+        line = items(*futures[:6])
+        picks = [scheduler.pick(line, 6) for _ in range(1100)]
+        changes = [(a, b) for a, b in zip(picks, picks[1:], strict=False) if a != b]
+        assert len(changes) < depth
+        most = max(most, len(changes))
+        assert len(set(picks)) == len(changes) + 1, "a task that was dropped came back above the others"
+    assert most == min(depth - 1, 5)
+
+
+def test_pct_gives_each_plain_callback_and_each_end_of_turn_a_rank_of_its_own(futures):
+    shares = []
+    for seed in range(50):
+        scheduler = PctScheduler(seed, "tasks", depth=1)
+        shares.append(sum(scheduler.pick(items(futures[0], 1_000_000 + born), 2) for born in range(50)))
+    # With one rank for all callbacks every share would be 0 or 50.
+    assert sum(0 < share < 50 for share in shares) > 40
+
+
+def test_pct_looks_at_the_first_sixty_four_items_only(futures):
+    picks = {PctScheduler(seed, "tasks").pick(items(*futures), 100) for seed in SEEDS}
+    assert max(picks) < 64
+    assert len(picks) > 50
+
+
+def test_pct_is_a_function_of_its_seed():
+    assert [orders("pct", 6, seed=seed) for seed in range(30)] == [orders("pct", 6, seed=seed) for seed in range(30)]
+
+
+# -- a scheduler of the user's own -----------------------------------------------------------------------------------
+
+
+class Watcher:
+    """Keeps what it is shown, and answers with what ``answer`` says."""
+
+    def __init__(self, answer: Callable[[Sequence[WindowItem]], Any] = lambda window: 0) -> None:
+        self.windows: list[tuple[WindowItem, ...]] = []
+        self._answer = answer
+
+    def pick(self, window: tuple[WindowItem, ...]) -> Any:
+        self.windows.append(window)
+        return self._answer(window)
+
+
+def test_a_custom_scheduler_that_always_takes_the_oldest_gives_asyncios_own_order():
+    assert orders(Watcher()) == (0, 1, 2)
+
+
+def test_a_custom_scheduler_decides_the_order():
+    newest_task = Watcher(lambda window: max(i for i, item in enumerate(window) if item.kind != "turn"))
+    assert orders(newest_task) == (2, 1, 0)
+
+
+def test_a_custom_scheduler_sees_who_could_run():
+    watcher = Watcher()
+
+    async def main() -> None:
+        async def one() -> None:
+            await asyncio.sleep(0)
+
+        tasks = [asyncio.create_task(one(), name=name) for name in ("ann", "bob")]
+        asyncio.get_running_loop().call_soon(asyncio.Event().set)
+        await asyncio.gather(*tasks)
+
+    vtloop.run(main, scheduler=watcher, interleave="tasks")
+    first = watcher.windows[0]
+    assert [(item.kind, item.task, item.label) for item in first] == [
+        ("task", "ann", "ann"),
+        ("task", "bob", "bob"),
+        ("callback", None, "Event.set"),
+    ]
+    assert any(
+        item.kind == "turn" and item.label == "the end of the turn" for window in watcher.windows for item in window
+    )
+    with pytest.raises(AttributeError):
+        first[0].age = 3
+
+
+def test_the_age_of_an_item_says_how_often_it_was_passed_over():
+    watcher = Watcher(lambda window: len(window) - 1)
+    orders(watcher, tasks=4)
+    ages = [{item.task: item.age for item in window}["Task-2"] for window in watcher.windows[:3]]
+    assert ages == [0, 1, 2]
+
+
+def test_a_custom_scheduler_answers_choices_other_than_the_next_step_too():
+    watcher = Watcher(lambda window: len(window) - 1 if window[0].kind == "choose" else 0)
+
+    async def main() -> int:
+        return vtloop.choose(5)
+
+    assert vtloop.run(main, scheduler=watcher) == 4
+    assert [item.label for item in watcher.windows[0]] == [f"choose {index}" for index in range(5)]
+
+
+@pytest.mark.parametrize("answer", [-1, 99, None, "0", True, 0.0])
+def test_an_answer_outside_the_window_is_refused_with_the_range(answer):
+    with pytest.raises(vtloop.UsageError, match=r"Watcher\.pick\(window\) must return an index from 0 to \d") as caught:
+        orders(Watcher(lambda window: answer))
+    assert repr(answer) in str(caught.value)
+
+
+def test_what_a_custom_scheduler_raises_comes_out_of_the_run():
+    def fail(window: Sequence[WindowItem]) -> int:
+        raise LookupError("no idea")
+
+    with pytest.raises(LookupError, match="no idea"):
+        orders(Watcher(fail))
+
+
+def test_a_custom_scheduler_is_asked_only_when_there_is_a_choice():
+    watcher = Watcher()
+
+    async def main() -> None:
+        await asyncio.sleep(1)
+        vtloop.choose(1)
+
+    vtloop.run(main, scheduler=watcher, interleave="tasks")
+    assert watcher.windows == []
+
+
+def test_a_custom_scheduler_stays_inside_the_level():
+    log: list[str] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for name in "abc":
+            loop.call_soon(log.append, name)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    for level in ("timing", "wakeups", "tasks"):
+        vtloop.run(main, scheduler=Watcher(lambda window: len(window) - 1), interleave=level)
+    assert log == list("abc") * 3
+
+
+def test_custom_scheduler_is_one_class_that_wraps_the_users_object():
+    assert isinstance(make_scheduler(resolve(scheduler=Watcher())), CustomScheduler)
