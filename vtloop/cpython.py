@@ -87,7 +87,7 @@ def python_task_step(callback: object) -> str | None:
 
     CPython 3.11-3.14: the bound methods ``_Task__step`` and ``_Task__wakeup`` of ``asyncio.tasks._PyTask``.
     """
-    if type(callback) is MethodType and isinstance(callback.__self__, asyncio.Future):
+    if type(callback) is MethodType and asyncio.isfuture(callback.__self__):
         name = callback.__func__.__name__
         if name == "__step":
             return "step"
