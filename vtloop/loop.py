@@ -28,7 +28,7 @@ from vtloop.handles import DebugHandle, DebugTimerHandle, Handle
 from vtloop.idle import POLL_TURNS, IdleRules
 from vtloop.manual import ManualClock
 from vtloop.options import FACTORY_DEFAULTS, Options, resolve
-from vtloop.ready import MARK, Observer, ReadyLine, order_ties
+from vtloop.ready import BARRIER, MARK, Observer, ReadyLine, order_ties
 from vtloop.schedulers import Scheduler, make_scheduler
 from vtloop.scheduling import Scheduling
 from vtloop.tasks import TaskRegistry
@@ -108,7 +108,8 @@ class EventLoop(
         self._arrive = self._ready.append
         self._tasks = TaskRegistry()
         if settings is not FACTORY_DEFAULTS:
-            self._daemons = bool(settings.daemons)
+            self._daemons = self._odd = bool(settings.daemons)
+            self._special = self._daemons or not settings.autojump or settings.max_time is not None
             if scheduled and settings.scheduler != "fifo":
                 self.use_scheduler(self.own_scheduler())
         self._closed = False
@@ -246,7 +247,7 @@ class EventLoop(
             return
         if self._debug:
             cpython.logger().debug("Close %r", self)
-        self._closed = True
+        self._closed = self._odd = True
         self._arrive = _refuse
         self.__dict__.pop("call_soon", None)
         self._ready.clear()
@@ -296,7 +297,7 @@ class EventLoop(
         try:
             while True:
                 if not todo:
-                    if self._due or self._clock_moved or self._calls:
+                    if self._attend:
                         self._join_due()
                     todo = len(ready)
                     if todo:
@@ -330,7 +331,8 @@ class EventLoop(
 
     # Hot: the same under a scheduler.
     def _run_chosen(self, line: ReadyLine) -> None:
-        take = line.take
+        take, items = line.take, line.items
+        quick = self._observer is None
         lag = self._lag_ns
         self._limit = self._step_limit()
         try:
@@ -343,6 +345,10 @@ class EventLoop(
                     self._turns += 1
                     if self._stopping:
                         break
+                    if turns and items and quick and not self._attend and line.takes < self._limit:
+                        turns -= 1
+                        items.append((BARRIER, next(line.arrivals), None, None, ()))
+                        continue
                     turns = self._next_turn(line, turns)
                     continue
                 args = item[4]
@@ -360,7 +366,7 @@ class EventLoop(
     def _next_turn(self, line: ReadyLine, turns: int) -> int:
         """The mark is reached: let due timers join, make something ready if nothing is, and set a new mark."""
         self._steps = line.takes - self._turns
-        if self._due or self._clock_moved or self._calls:
+        if self._attend:
             self._join_due()
         if line.items:
             turns -= 1
@@ -376,12 +382,14 @@ class EventLoop(
 
     def _mark_matters(self) -> bool:
         """Whether ending the turn now would let anything join, though nothing stands behind the mark."""
-        return bool(self._due or self._clock_moved or self._calls)
+        return self._attend
 
     def _join_due(self) -> None:
         """Let the timers now due, and executor calls that end here, join the line."""
+        self._attend = False
         if self._calls:
             self._run_calls()
+            self._attend = bool(self._calls)
         due = self._due
         if self._clock_moved:
             self._clock_moved = False
@@ -494,6 +502,7 @@ class EventLoop(
     def set_debug(self, enabled: bool) -> None:
         """asyncio's debug mode: callbacks are checked, handles and coroutines remember where they were made."""
         self._debug = bool(enabled)
+        self._odd = self._debug or self._closed or self._daemons
         if enabled:
             self.call_soon = self._call_soon_debug  # type: ignore[method-assign]
         else:

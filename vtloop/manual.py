@@ -95,7 +95,7 @@ class ManualClock(LoopState):
         """
         self._check_open("elapse")
         self._clock.move_to(self._clock.ns + checked_ns(seconds, "elapse(seconds)"))
-        self._clock_moved = True
+        self._clock_moved = self._attend = True
 
     def _target(self, when: float) -> int:
         target = checked_ns(when, "advance_to(when)")
@@ -115,6 +115,7 @@ class ManualClock(LoopState):
     def _drive(self, target_ns: int | None, name: str) -> None:
         self._check_outside(name)
         self._lag_ns = 0
+        self._special = True
         request = Request(target_ns, None)
         self._requests += (request,)
         try:
@@ -127,6 +128,7 @@ class ManualClock(LoopState):
     async def _request(self, target_ns: int | None) -> None:
         """The same from inside: suspend the calling task until the request is answered."""
         self._lag_ns = 0
+        self._special = True
         request = Request(target_ns, self.create_future())
         assert request.waiter is not None
         self._requests += (request,)

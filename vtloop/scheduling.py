@@ -90,6 +90,7 @@ class Scheduling(LoopState):
         self._called_from_thread()
         return handle
 
+    # Hot: the rows "timers" and "timeouts" of the benchmarks; call_at is the same with the clock left out.
     def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]
         """Run ``callback(*args)`` after ``delay`` seconds of virtual time (negative: before those due now).
 
@@ -98,52 +99,80 @@ class Scheduling(LoopState):
         Raises:
             ValueError: ``delay`` is NaN.
         """
-        if delay is None:
-            raise TypeError("delay must not be None")
         clock = self._clock
-        try:
-            when_ns = clock.ns + round(delay * 1e9)
-        except OverflowError:
-            when_ns = None
-        return self._make_timer(clock.seconds + delay, when_ns, False, callback, args, context)
-
-    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]
-        """Run ``callback(*args)`` when `time` reaches ``when``; see `call_later`."""
-        if when is None:
-            raise TypeError("when cannot be None")
-        try:
-            when_ns = round(when * 1e9)
-        except OverflowError:
-            when_ns = None
-        return self._make_timer(when, when_ns, True, callback, args, context)
-
-    # Hot: the rows "timers" and "timeouts" of the benchmarks.
-    def _make_timer(
-        self, when: float, when_ns: int | None, absolute: bool, callback: Any, args: Any, context: Any
-    ) -> TimerHandle:
-        if self._closed:
-            raise RuntimeError("Event loop is closed")
-        if self._debug:
-            handle = self._make_debug_timer(when, callback, args, context, "call_at" if absolute else "call_later")
-        else:
-            handle = _new_timer(TimerHandle)
-            handle._callback = callback
-            handle._args = args
-            handle._context = context if context is not None else _copy_context()
-            handle._when = when
-        handle._absolute = absolute
-        handle._made_ns = now = self._clock.ns
-        if when_ns is None:
-            return self._timer_at_infinity(handle, when)
-        handle._when_ns = when_ns
+        if self._odd or delay is None or delay - delay:
+            return self._make_odd_timer(delay, False, callback, args, context)
+        handle = _new_timer(TimerHandle)
+        handle._callback = callback
+        handle._args = args
+        handle._context = context if context is not None else _copy_context()
+        handle._when = clock.seconds + delay
+        handle._absolute = False
+        handle._made_ns = now = clock.ns
+        handle._when_ns = when_ns = now + round(delay * 1e9)
         if when_ns > now:
             queue = handle._queue = self._timers
             queue.new.append(handle)
         else:
             handle._queue = None
             self._due.append(handle)
+            self._attend = True
+        return handle
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]
+        """Run ``callback(*args)`` when `time` reaches ``when``; see `call_later`."""
+        if self._odd or when is None or when - when:
+            return self._make_odd_timer(when, True, callback, args, context)
+        handle = _new_timer(TimerHandle)
+        handle._callback = callback
+        handle._args = args
+        handle._context = context if context is not None else _copy_context()
+        handle._when = when
+        handle._absolute = True
+        handle._made_ns = now = self._clock.ns
+        handle._when_ns = when_ns = round(when * 1e9)
+        if when_ns > now:
+            queue = handle._queue = self._timers
+            queue.new.append(handle)
+        else:
+            handle._queue = None
+            self._due.append(handle)
+            self._attend = True
+        return handle
+
+    def _make_odd_timer(self, given: Any, absolute: bool, callback: Any, args: Any, context: Any) -> TimerHandle:
+        """A timer of debug mode, of a program with daemons, at infinity, or none because the loop is closed."""
+        method = "call_at" if absolute else "call_later"
+        if given is None:
+            raise TypeError("when cannot be None" if absolute else "delay must not be None")
+        self._check_closed()
+        if given != given:
+            raise ValueError(f"{method}() needs a number of seconds, got {given!r}")
+        clock = self._clock
+        when = given if absolute else clock.seconds + given
+        handle: TimerHandle
+        if self._debug:
+            handle = self._make_debug_timer(when, callback, args, context, method)
+        else:
+            handle = _new_timer(TimerHandle)
+            handle._callback, handle._args, handle._when = callback, args, when
+            handle._context = context if context is not None else _copy_context()
+        handle._absolute, handle._made_ns, handle._queue = absolute, clock.ns, None
         if self._daemons:
             self._note_timer_owner(handle)
+        if given == float("inf"):
+            handle._when_ns = sys.maxsize  # never: it waits nowhere
+            return handle
+        if given == float("-inf"):
+            handle._when_ns = -sys.maxsize
+        else:
+            handle._when_ns = round(given * 1e9) + (0 if absolute else clock.ns)
+        if handle._when_ns > clock.ns:
+            handle._queue = self._timers
+            self._timers.new.append(handle)
+        else:
+            self._due.append(handle)
+            self._attend = True
         return handle
 
     def _make_debug_timer(self, when: float, callback: Any, args: Any, context: Any, method: str) -> TimerHandle:
@@ -151,14 +180,6 @@ class Scheduling(LoopState):
         self._check_callback(callback, method)
         handle = DebugTimerHandle(when, callback, args, self, context)
         self._trim(handle, 3)
-        return handle
-
-    def _timer_at_infinity(self, handle: TimerHandle, when: float) -> TimerHandle:
-        handle._queue = None
-        handle._when_ns = sys.maxsize
-        if when == float("-inf"):
-            handle._when_ns = -sys.maxsize
-            self._due.append(handle)
         return handle
 
     def create_future(self) -> asyncio.Future[Any]:

@@ -47,6 +47,9 @@ class LoopState(asyncio.AbstractEventLoop):
     _due: list[TimerHandle]  # made with a deadline that has come: they join at the next mark
     _clock_moved = False  # the clock moved while something was ready: sorted timers may be due
     _daemons = False  # some task is a daemon: remember who made each timer
+    _attend = False  # at the next mark something joins: `_due`, `_clock_moved` or `_calls`
+    _special = False  # sticky: idling needs more than a jump to the next timer
+    _odd = False  # making a timer needs more than filling a handle: closed, debug mode or daemons
 
     # What stands ready: a deque under asyncio's own order, a ReadyLine under a scheduler.
     _ready: deque[Any]

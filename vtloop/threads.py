@@ -114,6 +114,7 @@ class ExecutorCalls(LoopState):
         future: asyncio.Future[Any] = asyncio.wrap_future(call.future, loop=self)
         if not self._calls:
             self._calls = deque()
+            self._special = self._attend = True
         assert isinstance(self._calls, deque)
         self._calls.append(call)
         return future
@@ -177,7 +178,7 @@ class ExecutorCalls(LoopState):
         """Something was put in by ``call_soon_threadsafe``; note by whom, and wake the loop if it waits."""
         if self._thread_id is None or threading.get_ident() == self._thread_id:
             return
-        self._foreign = True
+        self._foreign = self._special = True
         thread = threading.current_thread()
         for helper in self._helpers:
             if helper.thread is thread:
