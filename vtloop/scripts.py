@@ -23,7 +23,7 @@ from vtloop.errors import UsageError
 from vtloop.loop import EventLoop
 from vtloop.options import Options
 from vtloop.recording import Recording
-from vtloop.run import UNWIND_STEPS, Command, Outcome, _background, _with_background
+from vtloop.run import UNWIND_STEPS, UNWIND_STEPS_A_TASK, Command, Outcome, _background, _with_background
 from vtloop.schedulers import Scheduler
 from vtloop.watchdog import Watchdog
 
@@ -152,7 +152,7 @@ class _Session:
         outcome.time_ns = loop.time_ns()
         outcome.steps += loop._steps
         outcome.reproducible = outcome.reproducible and loop.reproducible
-        loop.calm(UNWIND_STEPS)
+        loop.calm(UNWIND_STEPS + UNWIND_STEPS_A_TASK * len(loop._tasks.pending()))
 
     def closing(self, loop: _ScriptLoop) -> None:
         """Collect what failed in the background of ``loop``."""

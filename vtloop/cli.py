@@ -1,0 +1,222 @@
+"""The command ``vtloop``: run, explore, replay, show, check.
+
+Reads the command line and hands it to `vtloop.commands`; turns what comes back into an exit status.  Every option of
+`vtloop.options.Options` becomes a flag by itself.  It must never show a traceback of ours for a mistake of the user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from vtloop import checking, commands, showing
+from vtloop.commands import Request
+from vtloop.console import Console
+from vtloop.errors import NondeterminismError, ReplayError, UsageError, allowed
+from vtloop.options import SCHEDULERS, Options
+from vtloop.ready import LEVELS
+from vtloop.targets import FORMS
+from vtloop.trace import made_by
+
+__all__ = ["FOUND", "INTERRUPTED", "MISFIT", "OK", "USAGE", "main"]
+
+OK, FOUND, USAGE, MISFIT, INTERRUPTED = 0, 1, 2, 3, 130
+"""The exit statuses: nothing found; a failure found or reproduced; usage; the trace does not fit; Ctrl-C."""
+
+COMMANDS = ("run", "explore", "replay", "show", "check")
+
+_DESCRIPTION = "Run asyncio programs on virtual time, explore their orders, and play failures back."
+
+_EXAMPLES = f"""\
+TARGET is {FORMS}.
+
+examples:
+  vtloop run app.jobs:main                      once, in asyncio's own order, without waiting
+  vtloop run app.jobs:main --seed 7             once, in the order drawn from seed 7
+  vtloop run script.py -- --size 3              a script; asyncio.run() inside it uses virtual time
+  vtloop explore app.jobs:main -n 5000          up to 5000 orders, until one fails
+  vtloop explore tests/test_jobs.py::test_retry a pytest test
+  vtloop replay vt1.eNqrVkp... app.jobs:main    what a failing run printed as its last line
+  vtloop show .vtloop/app.jobs.main-1a2b.json   a stored failure in words
+  vtloop check app.jobs:main                    does one seed give one run, in any process?
+
+exit status: 0 nothing found, 1 a failure was found or reproduced, 2 usage, 3 the trace does not fit the program
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        message = re.sub(r"^argument (\S+): (?=must )", r"\1 ", message)
+        if message.startswith("unrecognized arguments: "):
+            message = (
+                f"unknown {message[len('unrecognized ') :]}; see vtloop --help (a script's arguments stand after --)"
+            )
+        command = self.prog.removeprefix("vtloop").strip()
+        raise UsageError(f"{command}: {message}" if command else message)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line ``argv`` (default: of this process) and return the exit status."""
+    console = Console()
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words, console)
+    except UsageError as exc:
+        console.note(_one_line(exc))
+        return USAGE
+    except ReplayError as exc:
+        console.data({"replay_error": str(exc), **exc.data})
+        console.say(f"ReplayError: {exc}")
+        return MISFIT
+    except NondeterminismError as exc:
+        console.data({"nondeterminism_error": str(exc), **exc.data})
+        console.say(f"NondeterminismError: {exc}")
+        return FOUND
+    except KeyboardInterrupt:
+        console.note("interrupted")
+        return INTERRUPTED
+    finally:
+        console.close()
+
+
+def _run(words: list[str], console: Console) -> int:
+    before, after = _parted(words)
+    if not before:
+        raise UsageError(f"a command is needed, one of {', '.join(COMMANDS)}; see vtloop --help")
+    if not before[0].startswith("-") and before[0] not in COMMANDS:
+        raise UsageError(f"unknown command {before[0]!r}; {allowed(COMMANDS)}")
+    try:
+        given = _parser().parse_args(before)
+    except SystemExit as exc:  # --help, --version
+        return int(exc.code or 0)
+    console.json = given.json
+    options = {name: getattr(given, name) for name in _OPTIONS if hasattr(given, name)}
+    if options.get("seed") == "random":
+        options["seed"] = int.from_bytes(os.urandom(4), "big")
+        console.note(f"seed {options['seed']}")
+    request = Request(given, options, after, words, console)
+    command: Callable[[Request], int] = given.command
+    return command(request)
+
+
+def _parted(words: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before ``--`` and what stands behind it."""
+    at = words.index("--") if "--" in words else len(words)
+    return words[:at], words[at + 1 :]
+
+
+def _one_line(exc: BaseException) -> str:
+    return " ".join(str(exc).split())
+
+
+# -- the parser ------------------------------------------------------------------------------------------------------
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="vtloop", description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"vtloop {made_by()['vtloop']}")
+    parts = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    run = _command(parts, "run", commands.run, "run once: in asyncio's own order, or in the one drawn from --seed")
+    run.add_argument("target", metavar="TARGET", help=FORMS)
+    _add_options(run)
+
+    explore = _command(parts, "explore", commands.explore, "run in many orders until one fails")
+    explore.add_argument("target", metavar="TARGET", help=FORMS)
+    explore.add_argument(
+        "-n", "--runs", type=_whole("-n"), default=1000, metavar="N", help="how many runs at most (1000)"
+    )
+    explore.add_argument("-s", "--show-output", action="store_true", help="let the program print during every run")
+    _add_options(explore)
+
+    replay = _command(parts, "replay", commands.replay, "play a recorded run back")
+    replay.add_argument("trace", metavar="TRACE|TOKEN|SEED", help="a trace file, a token (vt1....) or a seed")
+    replay.add_argument("target", metavar="TARGET", nargs="?", help="may be left out for a trace in ./.vtloop/")
+    _add_options(replay)
+
+    show = _command(parts, "show", showing.show, "show a trace in words; without --events or TARGET it runs nothing")
+    show.add_argument("trace", metavar="TRACE|TOKEN", help="a trace file or a token")
+    show.add_argument("target", metavar="TARGET", nargs="?", help="play it back, for what the trace does not hold")
+    show.add_argument("--events", action="store_true", help="play it back and list every event")
+
+    check = _command(parts, "check", checking.check, "does one seed give one run, here and in fresh processes?")
+    check.add_argument("target", metavar="TARGET", help=FORMS)
+    check.add_argument("--events-to", metavar="FILE", help=argparse.SUPPRESS)
+    _add_options(check)
+    return parser
+
+
+def _command(parts: Any, name: str, function: Callable[[Request], int], words: str) -> _Parser:
+    parser: _Parser = parts.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+    parser.set_defaults(command=function)
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output, and nothing else")
+    return parser
+
+
+_OPTIONS = {field.name: str(field.type) for field in dataclasses.fields(Options)}
+"""The options of a run with their types as written in `Options`."""
+
+_ALLOWED = {"scheduler": ", ".join(SCHEDULERS), "interleave": ", ".join(LEVELS)}
+
+
+def _add_options(parser: _Parser) -> None:
+    """A flag for every option of a run, and ``--exact-time``."""
+    group = parser.add_argument_group("options of a run")
+    words = _words()
+    for name, kind in _OPTIONS.items():
+        flag = "--" + name.replace("_", "-")
+        help_ = words.get(name, "").replace("%", "%%")
+        if name in _ALLOWED:
+            help_ += f" Allowed: {_ALLOWED[name]}."
+        how: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": help_}
+        if kind == "bool":
+            flag = "--no-" + flag[2:]
+            how.update(action="store_false", help=f"Switch off: {help_}")
+        elif kind.startswith("tuple"):
+            how.update(action="append", metavar="GLOB")
+        elif kind.startswith(("int", "float")):
+            metavar = "S" if name == "seed" else "N" if kind.startswith("int") else "SECONDS"
+            how.update(type=_number(flag, kind, name), metavar=metavar)
+        else:
+            how.update(metavar="NAME")
+        group.add_argument(flag, **how)
+    group.add_argument("--exact-time", action="store_true", help="No run has lag: exact times can be asserted.")
+
+
+def _words() -> dict[str, str]:
+    """What the docstring of `Options` says about each option."""
+    _, _, text = (Options.__doc__ or "").partition("Attributes:")
+    return {
+        name: " ".join(words.split())
+        for name, words in re.findall(r"^ {8}(\w+): (.+(?:\n {12}.+)*)", text, re.MULTILINE)
+    }
+
+
+def _whole(flag: str) -> Callable[[str], Any]:
+    return _number(flag, "int", "runs")
+
+
+def _number(flag: str, kind: str, name: str) -> Callable[[str], Any]:
+    """Reads a number; the range is checked where all options are (`vtloop.options.resolve`)."""
+    whole, none = kind.startswith("int"), "None" in kind and name != "seed"
+    what = ("a whole number" if whole else "a number of seconds") + (" or none" if none else "")
+    what += ", or random" if name == "seed" else ""
+
+    def read(text: str) -> Any:
+        if (none and text.lower() == "none") or (name == "seed" and text == "random"):
+            return None if none else text
+        try:
+            return int(text) if whole else float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be {what}, got {text!r}") from None
+
+    return read

@@ -1,0 +1,347 @@
+"""The commands ``run``, ``explore`` and ``replay``.
+
+Each takes a `Request` and returns an exit status.  Called by `vtloop.cli`, which turns our errors into sentences.
+Nothing is imported but the target that the command line names, or a trace in this project's own ``.vtloop/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import io
+import os
+import platform
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from vtloop.api import replay_outcome
+from vtloop.clock import seconds_text
+from vtloop.console import Console, failure_text, outcome_data, quiet
+from vtloop.errors import UsageError
+from vtloop.explore import Campaign, Exploration, Failure, Plan, failure_from
+from vtloop.options import RUN_DEFAULTS, Options, resolve
+from vtloop.pytest_target import run_pytest
+from vtloop.ready import LEVELS
+from vtloop.run import Outcome
+from vtloop.scripts import ScriptExit
+from vtloop.store import FOLDER, Store
+from vtloop.targets import FunctionTarget, PytestTarget, Target, kind_of, opened, split
+from vtloop.trace import TOKEN_PREFIX, Trace, read
+
+__all__ = ["Request", "clipped", "explore", "options_of_one", "program", "replay", "run"]
+
+MOST_STORED = 20
+"""How many stored failures of a target an exploration tries first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command line, read.
+
+    Attributes:
+        given: What argparse made of it.
+        options: The options of a run that were given.
+        arguments: What stood behind ``--``.
+        words: The command line itself.
+        console: Where to print.
+    """
+
+    given: argparse.Namespace
+    options: dict[str, Any]
+    arguments: list[str]
+    words: list[str]
+    console: Console
+
+
+def options_of_one(request: Request, **defaults: Any) -> Options:
+    """The options of a single run.
+
+    Raises:
+        UsageError: A value out of range, or one that only an exploration takes.
+    """
+    given = {**defaults, **request.options}
+    if given.get("scheduler") == "portfolio":
+        raise UsageError("--scheduler portfolio is the mix of an exploration; a single run takes another one, or none")
+    if request.given.exact_time and given.get("lag"):
+        raise UsageError(f"--exact-time and --lag {given['lag']:g} contradict each other; give one of them")
+    return resolve(RUN_DEFAULTS, **given)
+
+
+# -- run -------------------------------------------------------------------------------------------------------------
+
+
+def run(request: Request) -> int:
+    """``vtloop run TARGET``."""
+    options = options_of_one(request)
+    with opened(request.given.target, request.arguments) as target:
+        return _run_once(request, target, options)
+
+
+def _run_once(request: Request, target: Target, options: Options) -> int:
+    console = request.console
+    if isinstance(target, PytestTarget):
+        return run_pytest(console, target.text, runs=1, given=request.options)
+    with _output_of(console):
+        outcome = target.execute(options)
+    return _ended(console, target, outcome, {"command": "run", "target": target.text})
+
+
+def _ended(console: Console, target: Target, outcome: Outcome, data: dict[str, Any]) -> int:
+    """Say how a single run ended; the exit status."""
+    error = outcome.error
+    data |= outcome_data(outcome)
+    if error is None:
+        took = f"{seconds_text(outcome.time_ns)} s of virtual time, {outcome.steps} steps"
+        value = f", returned {clipped(repr(outcome.value))}" if outcome.value is not None else ""
+        console.note(f"ok, {took}{value}")
+        if outcome.steps == 0 and not isinstance(target, FunctionTarget):
+            console.note("the script made no event loop by asyncio.run() or asyncio.Runner()")
+        console.data(data)
+        return 0
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        return _left(console, error, f"t={seconds_text(outcome.time_ns)} s, step {outcome.steps}", data)
+    if isinstance(error, UsageError):
+        raise error
+    failure = failure_from(outcome, 0, target.text)
+    if isinstance(error, ScriptExit) and data["command"] == "run":
+        if error.text:
+            console.note(error.text)
+        if failure.level == "fifo":
+            console.data({**data, "status": error.status})
+            return error.status
+    _keep(failure, target)
+    console.say(*failure_text(failure), failure.command or "")
+    console.data({**data, "failure": failure.to_dict()})
+    return error.status if isinstance(error, ScriptExit) and data["command"] == "run" else 1
+
+
+def _left(console: Console, error: BaseException, done: str, data: dict[str, Any]) -> int:
+    """The run was left by Ctrl-C or ``sys.exit``: never a finding."""
+    if isinstance(error, KeyboardInterrupt):
+        console.note(f"interrupted at {done}")
+        console.data({**data, "interrupted": True})
+        return 130
+    code = error.code if isinstance(error, SystemExit) else None
+    status = code if isinstance(code, int) else int(code is not None)
+    console.note(f"the program called sys.exit({'' if code is None else clipped(repr(code))}) at {done}")
+    console.data({**data, "status": status})
+    return status
+
+
+def _output_of(console: Console) -> Any:
+    """Where a program prints: standard output, unless that belongs to the JSON document."""
+    return quiet(sys.stderr) if console.json else nullcontext()
+
+
+def clipped(text: str, most: int = 200) -> str:
+    """``text``, cut off after ``most`` characters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+# -- explore ---------------------------------------------------------------------------------------------------------
+
+
+def explore(request: Request) -> int:
+    """``vtloop explore TARGET``."""
+    given, console, options = request.given, request.console, dict(request.options)
+    plan = Plan.of(
+        runs=given.runs,
+        seed=options.pop("seed", 0),
+        scheduler=options.pop("scheduler", "portfolio"),
+        interleave=options.pop("interleave", None),
+        exact_time=given.exact_time or None,
+        **options,
+    )
+    with opened(given.target, request.arguments) as target:
+        if isinstance(target, PytestTarget):
+            if given.exact_time:
+                raise UsageError("--exact-time is not passed on to pytest; set exact_time=True in the test's marker")
+            return run_pytest(console, target.text, runs=given.runs, given={"seed": plan.seed, **request.options})
+        return _explore(request, target, plan)
+
+
+def _explore(request: Request, target: Target, plan: Plan) -> int:
+    console = request.console
+    made = 0
+    draw = console.progress(plan.runs)
+
+    def progress(runs: int) -> None:
+        nonlocal made
+        made = runs
+        draw(runs)
+
+    data = {"command": "explore", "target": target.text}
+    with _Quiet(target, request.given.show_output, console.json) as quieted:
+        stored = [] if isinstance(target, PytestTarget) else _stored(target.text, plan)
+        campaign = Campaign(plan, quieted.execute, target=target.text, stored=stored, progress=progress)
+        try:
+            found = campaign.search()
+        except (KeyboardInterrupt, SystemExit) as exc:
+            console.clear()
+            console.say(f"{made} runs, no failure found up to here")
+            return _left(console, exc, f"run {made}", {**data, "runs": made})
+        finally:
+            console.clear()
+    return _explored(console, target, found, quieted.printed, data)
+
+
+def _explored(console: Console, target: Target, found: Exploration, printed: str, data: dict[str, Any]) -> int:
+    failure = found.failure
+    if failure is None:
+        console.say(str(found))
+        console.data({**data, **found.to_dict()})
+        return 0
+    path = _keep(failure, target, always=True)
+    head = str(dataclasses.replace(found, failure=None)).removesuffix("no failure found").rstrip()
+    console.say(head, "FAILED", *failure_text(failure, printed), f"stored: {path}", failure.command or "")
+    console.data({**data, **found.to_dict(), "path": str(path), "printed": printed})
+    return 1
+
+
+class _Quiet:
+    """Makes the runs of an exploration; what the program prints is dropped, but for the run that is shown.
+
+    Attributes:
+        printed: What the failing run printed when it was played back.
+    """
+
+    def __init__(self, target: Target, loud: bool, json: bool) -> None:
+        self._target: Any = target
+        self._loud, self._json = loud, json
+        self.printed = ""
+        self._nowhere: TextIO
+
+    def __enter__(self) -> _Quiet:
+        self._nowhere = open(os.devnull, "w", encoding="utf-8")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._nowhere.close()
+
+    def execute(self, options: Options, *, record: bool, **how: Any) -> Outcome:
+        """One run; a recorded one is the confirming run of a failure."""
+        if self._loud:
+            with quiet(sys.stderr) if self._json else nullcontext():
+                return self._target.execute(options, record=record, **how)  # type: ignore[no-any-return]
+        kept = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) if record else None
+        with quiet(kept if kept is not None else self._nowhere):
+            outcome: Outcome = self._target.execute(options, record=record, **how)
+        if kept is not None and not kept.closed:
+            kept.seek(0)
+            self.printed = kept.read()
+        return outcome
+
+
+# -- the project's own traces ----------------------------------------------------------------------------------------
+
+
+def _keep(failure: Failure, target: Target, always: bool = False) -> Path | None:
+    """Set the command that plays ``failure`` back; store its trace if wanted, or if it does not fit into a token."""
+    token = failure.token
+    path = None
+    if always or token is None:
+        store = Store(Path())
+        store._make_folder()
+        name = store.path(target.text)
+        path = failure.trace.save(name.with_name(f"{name.stem}-{failure.trace.check.replace('/', '-')}.json"))
+    failure.command = f"vtloop replay {token or shlex.quote(str(path))} {_quoted(target)}"
+    return path
+
+
+def _quoted(target: Target) -> str:
+    """A target as one types it into a shell."""
+    text, arguments = split(target.text)
+    return shlex.quote(text) + (f" -- {shlex.join(arguments)}" if arguments else "")
+
+
+def _stored(text: str, plan: Plan) -> list[Trace]:
+    """Earlier failures of the target that the plan could find again."""
+    found = []
+    name = Store(Path()).path(text)
+    for path in sorted(name.parent.glob(f"{name.stem}-*.json"))[:MOST_STORED]:
+        try:
+            trace = read(path)
+        except UsageError:
+            continue
+        options, base = trace.options, plan.options
+        within = LEVELS.index(options.interleave) <= LEVELS.index(plan.ceiling)
+        same = base == dataclasses.replace(
+            options, seed=base.seed, scheduler=base.scheduler, interleave=base.interleave, lag=base.lag
+        )
+        if trace.target == text and within and same and not (options.lag and plan.exact_time):
+            found.append(trace)
+    return found
+
+
+# -- replay ----------------------------------------------------------------------------------------------------------
+
+
+def replay(request: Request) -> int:
+    """``vtloop replay TRACE|TOKEN|SEED [TARGET]``."""
+    given, console = request.given, request.console
+    if re.fullmatch(r"[+-]?\d+", given.trace):
+        if given.target is None:
+            raise UsageError(f"seed {given.trace} of which program? give a TARGET: {given.trace} TARGET")
+        if "seed" in request.options:
+            raise UsageError(f"replay {given.trace} and --seed {request.options['seed']}: give one seed")
+        request.options["seed"] = int(given.trace)
+        options = options_of_one(request)
+        with opened(given.target, request.arguments) as target:
+            return _run_once(request, target, options)
+    trace = read(given.trace)
+    if request.options or given.exact_time:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in request.options) or "--exact-time"
+        raise UsageError(f"a trace holds the options of its run; {names} can only be given with a seed")
+    _warn_of_version(console, trace)
+    with program(request, trace) as target:
+        if isinstance(target, PytestTarget):
+            return run_pytest(console, target.text, runs=1, given={}, trace=given.trace)
+        with _output_of(console):
+            outcome = replay_outcome(trace, target.execute)
+        recorded = trace.outcome.get("type")
+        now = type(outcome.error).__name__ if outcome.error is not None else None
+        if recorded and now != recorded:
+            console.note(
+                f"the recorded run ended with {recorded}, this one {f'with {now}' if now else 'without a failure'}"
+            )
+        return _ended(console, target, outcome, {"command": "replay", "target": target.text, "recorded": recorded})
+
+
+@contextmanager
+def program(request: Request, trace: Trace) -> Iterator[Target]:
+    """The target given; without one, the target that a trace in this project's own store names."""
+    text, arguments = request.given.target, tuple(request.arguments)
+    if text is None:
+        if request.arguments:
+            raise UsageError("arguments after -- belong to a script; give it as TARGET")
+        text, arguments = _named_by(request.given.trace, trace)
+    with opened(text, arguments) as target:
+        yield target
+
+
+def _named_by(source: str, trace: Trace) -> tuple[str, tuple[str, ...]]:
+    if source.startswith(TOKEN_PREFIX):
+        raise UsageError("a token does not name its program; give the TARGET after it")
+    if trace.target is None:
+        raise UsageError(f"the trace {source!r} names no program; give the TARGET after it")
+    if Path(FOLDER).resolve() not in Path(source).resolve().parents:
+        raise UsageError(
+            f"the trace {source!r} is not in this project's {FOLDER}/, so what it names is not imported; "
+            f"give the TARGET after it (it says {trace.target!r})"
+        )
+    text, arguments = split(trace.target)
+    kind_of(text)
+    return text, arguments
+
+
+def _warn_of_version(console: Console, trace: Trace) -> None:
+    made = str(trace.made_by.get("python", ""))
+    here = platform.python_version()
+    if made and made.split(".")[:2] != here.split(".")[:2]:
+        console.note(f"recorded under Python {made}, this is {here}: the run may differ")

@@ -1,0 +1,170 @@
+"""The terminal: what the command line prints, where, and how a failure looks there.
+
+Findings go to standard output, refusals and progress to standard error.  It must never decide anything, and never
+fail because nobody reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+from vtloop.errors import VtloopError
+from vtloop.explore import Failure
+from vtloop.run import Outcome
+
+__all__ = ["Console", "failure_text", "outcome_data", "quiet", "traceback_text"]
+
+REDRAW = 0.1
+"""Seconds between two pictures of the progress line."""
+
+OUTPUT_LINES = 20
+"""The most lines shown of what a failing run of an exploration printed."""
+
+_OWN = os.path.dirname(__file__) + os.sep
+_ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep
+
+
+class Console:
+    """Standard output and standard error of one command.
+
+    Attributes:
+        json: Whether standard output takes one JSON document and nothing else.
+    """
+
+    def __init__(self) -> None:
+        self.json = False
+        self._began = time.perf_counter()
+        self._drawn = 0.0
+        self._shows_progress = False
+
+    def say(self, *lines: str) -> None:
+        """Print findings; nothing with ``--json``."""
+        if not self.json:
+            self._write(sys.stdout, "".join(f"{line}\n" for line in lines))
+
+    def data(self, document: Any) -> None:
+        """Print the JSON document, if that is what was asked for."""
+        if self.json:
+            self._write(sys.stdout, json.dumps(document, indent=2, default=repr) + "\n")
+
+    def note(self, line: str) -> None:
+        """Print a line that is no finding, to standard error."""
+        self.clear()
+        self._write(sys.stderr, f"vtloop: {line}\n")
+
+    def progress(self, total: int) -> Callable[[int], None]:
+        """What to call with the number of runs made; draws one line on a terminal, nothing in a pipe."""
+        self._began = time.perf_counter()
+        shown = bool(sys.stderr is not None and sys.stderr.isatty())
+
+        def draw(runs: int) -> None:
+            now = time.perf_counter()
+            if shown and now - self._drawn >= REDRAW:
+                self._drawn = now
+                self._shows_progress = True
+                rate = runs / max(now - self._began, 1e-9)
+                self._write(sys.__stderr__, f"\r\033[K{runs:,} of {total:,} runs, {rate:,.0f} runs/s")
+
+        return draw
+
+    def clear(self) -> None:
+        """Take the progress line away."""
+        if self._shows_progress:
+            self._shows_progress = False
+            self._write(sys.__stderr__, "\r\033[K")
+
+    def close(self) -> None:
+        """Flush; whatever the interpreter still wants to write to a closed pipe goes nowhere."""
+        self.clear()
+        for stream in (sys.stdout, sys.stderr):
+            self._write(stream, "")
+
+    def _write(self, stream: Any, text: str) -> None:
+        if stream is None:
+            return
+        try:
+            stream.write(text)
+            stream.flush()
+        except UnicodeEncodeError:
+            stream.write(text.encode("ascii", "backslashreplace").decode())
+        except BrokenPipeError:
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
+        except ValueError:
+            pass  # the program has closed the stream
+
+
+@contextlib.contextmanager
+def quiet(into: TextIO) -> Iterator[None]:
+    """Send what a program prints to ``into``."""
+    with contextlib.redirect_stdout(into), contextlib.redirect_stderr(into):
+        yield
+
+
+def failure_text(failure: Failure, printed: str = "") -> list[str]:
+    """A failure for a terminal: the traceback, what the run printed, then the verdict's report or the summary."""
+    lines = traceback_text(failure.error)
+    if printed:
+        kept = printed.rstrip("\n").split("\n")
+        more = f", the last {OUTPUT_LINES} of {len(kept)} lines" if len(kept) > OUTPUT_LINES else ""
+        lines += [f"the failing run printed{more}:", *(f"  | {line}" for line in kept[-OUTPUT_LINES:])]
+    # The message stands in the traceback already.
+    summary = [line for line in failure.summary()[1:] if not line.startswith("replay: ")]
+    report = failure.error.report().split("\n") if isinstance(failure.error, VtloopError) else []
+    return [*lines, "", *(report if len(report) > 1 else []), *summary]
+
+
+def traceback_text(error: BaseException) -> list[str]:
+    """The traceback as Python prints it, without our frames and without the frames of asyncio that lead to the user's.
+
+    The report of a verdict, which hangs on the error as a note, is left out: it is printed by itself.
+    """
+    shown = traceback.TracebackException.from_exception(error)
+    seen: set[int] = set()
+    _trim(shown, error, seen)
+    return "".join(shown.format()).rstrip("\n").split("\n")
+
+
+def _trim(shown: traceback.TracebackException, error: BaseException | None, seen: set[int]) -> None:
+    if id(shown) in seen:
+        return
+    seen.add(id(shown))
+    frames = [frame for frame in shown.stack if not frame.filename.startswith(_OWN)]
+    first = next((n for n, frame in enumerate(frames) if not _internal(frame.filename)), len(frames))
+    # A script's own asyncio.run() stands before the frames of asyncio that lead from there to the program.
+    frames = [frame for frame in frames[first:] if not frame.filename.startswith(_ASYNCIO + "runners.py")]
+    shown.stack = traceback.StackSummary.from_list(frames)
+    notes = getattr(shown, "__notes__", None)
+    if isinstance(error, VtloopError) and notes:
+        vars(shown)["__notes__"] = [note for note in notes if note != error.report()]
+    for inner in (shown.__cause__, shown.__context__):
+        if inner is not None:
+            _trim(inner, None, seen)
+    for member in getattr(shown, "exceptions", None) or ():
+        _trim(member, None, seen)
+
+
+def _internal(filename: str) -> bool:
+    return filename.startswith((_OWN, _ASYNCIO, "<frozen "))
+
+
+def outcome_data(outcome: Outcome) -> dict[str, Any]:
+    """How a run ended, as JSON-ready values."""
+    return {
+        "ok": outcome.error is None,
+        "value": None if outcome.value is None else repr(outcome.value),
+        "seed": outcome.options.seed,
+        "time": outcome.time_ns / 1e9,
+        "steps": outcome.steps,
+        "reproducible": outcome.reproducible,
+    }
