@@ -1,0 +1,421 @@
+"""An async test as pytest sees it: an item that looks like a plain function and makes its runs on virtual loops.
+
+Made by the plugin out of pytest's own items, so that ids, parameters and marks stay what they are.  Other asyncio
+plugins recognise their tests by coroutine functions; ours shows them a plain one.  It must never print: what there is
+to say goes into the report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bdb
+import functools
+import inspect
+import os
+import shlex
+import unittest
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import _pytest
+import pluggy
+import pytest
+from _pytest._code.code import Traceback
+from _pytest.logging import caplog_handler_key
+from _pytest.outcomes import Exit, Skipped, XFailed
+
+from vtloop.api import replay_outcome
+from vtloop.errors import ReplayError, TraceError, VtloopError
+from vtloop.explore import Campaign, Failure, failure_from
+from vtloop.loop import EventLoop
+from vtloop.options import Options
+from vtloop.pytest_fixtures import Fixtures, MainTask
+from vtloop.pytest_settings import Settings
+from vtloop.run import Outcome, execute
+from vtloop.store import Store
+from vtloop.trace import Trace
+
+__all__ = ["Account", "VtloopFunction", "inner_test", "is_async_test", "plain_version"]
+
+_HIDDEN = tuple(str(Path(module.__file__).parent) for module in (asyncio, _pytest, pluggy) if module.__file__)
+_OWN = str(Path(__file__).parent)
+
+# What ends a test at once and is no finding, in whichever run it comes.
+_PASSED_ON = (Exit, Skipped, XFailed, unittest.SkipTest, bdb.BdbQuit, KeyboardInterrupt, SystemExit)
+
+_LONGEST_SECTION = 12
+
+
+@dataclass(slots=True)
+class Account:
+    """What came of the runs of one test.
+
+    Attributes:
+        runs: How many were made.
+        failure: The failure found, if any.
+        notes: What became of a stored failure.
+        replayed: Whether this was a replay that the user asked for.
+    """
+
+    runs: int = 0
+    failure: Failure | None = None
+    notes: list[str] = field(default_factory=list)
+    replayed: bool = False
+
+
+def inner_test(function: Any) -> Any:
+    """The function below Hypothesis's ``@given``; None for any other function."""
+    return function.hypothesis.inner_test if getattr(function, "is_hypothesis_test", False) else None
+
+
+def is_async_test(function: Any) -> bool:
+    """Whether a test function is a coroutine function, or one below ``@given``."""
+    function = getattr(function, "__func__", function)
+    inner = inner_test(function)
+    return inspect.iscoroutinefunction(_unhidden(inner) if inner is not None else function)
+
+
+def _unhidden(inner: Any) -> Any:
+    return getattr(inner, "vtloop_hides", inner)
+
+
+class VtloopFunction(pytest.Function):
+    """A `pytest.Function` turned into ours by `take_over`; it lives as long as pytest's item."""
+
+    settings: Settings
+    store: Store
+    replays: Trace | None
+    account: Account
+    _fixtures: Fixtures
+    _plain: tuple[Any, Any] = (None, None)
+    _interacting = False
+
+    @classmethod
+    def take_over(cls, item: pytest.Function, settings: Settings, store: Store, replays: Trace | None) -> None:
+        """Make ``item`` ours."""
+        item.__class__ = cls
+        assert isinstance(item, cls)
+        item.settings, item.store, item.replays = settings, store, replays
+        item.account = Account()
+        function = item.real
+        inner = inner_test(function)
+        if inner is not None and inspect.iscoroutinefunction(inner):
+            function.hypothesis.inner_test = _hidden_inner(inner)
+
+    # -- what pytest and its plugins look at --------------------------------------------------------------------
+
+    @property
+    def real(self) -> Any:
+        """The test function itself, bound to its instance."""
+        return super().obj
+
+    @property
+    def obj(self) -> Any:
+        """A plain function in place of the coroutine function, for other plugins to see."""
+        function = self.real
+        if inner_test(function) is not None:
+            return function
+        if self._plain[0] is not function:
+            self._plain = (function, plain_version(function))
+        return self._plain[1]
+
+    @obj.setter
+    def obj(self, value: Any) -> None:
+        self._obj = value
+
+    def setup(self) -> None:
+        """Make the fixtures that all runs share; the others belong to the runs."""
+        self._fixtures = Fixtures(self, self.settings.fresh)
+        self._fixtures.set_up_kept()
+
+    def fixture_function(self, definition: Any, request: Any) -> Callable[..., Any] | None:
+        """What stands in for an async fixture function; None for a sync one."""
+        return self._fixtures.replacement(definition, request)
+
+    def _traceback_filter(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Traceback:
+        """The program's own frames: those of asyncio, vtloop and pytest hidden where others are left."""
+        traceback = excinfo.traceback
+        if self.config.getoption("fulltrace", False):
+            return traceback
+        hidden = _HIDDEN if self._is_own_test() else (*_HIDDEN, _OWN)
+        shown = Traceback([entry for entry in traceback if not str(entry.path).startswith(hidden)])
+        shown = shown.filter(excinfo) or traceback
+        if self.config.getoption("tbstyle", "auto") == "auto" and len(shown) > 2:
+            shown = Traceback([shown[0], *(entry.with_repr_style("short") for entry in shown[1:-1]), shown[-1]])
+        return shown
+
+    def _is_own_test(self) -> bool:
+        return str(self.path).startswith(_OWN)
+
+    # -- the runs -----------------------------------------------------------------------------------------------
+
+    def runtest(self) -> None:
+        """Make the runs; raise what the first failing one failed with."""
+        __tracebackhide__ = True
+        self.account = Account()
+        try:
+            inner = inner_test(self.real)
+            if inner is None:
+                self._explore(lambda arguments: self.real(**arguments), stored=True)
+            else:
+                self._run_given(inner)
+        finally:
+            self.user_properties.append(("vtloop_runs", self.account.runs))
+            self.user_properties += [("vtloop_note", note) for note in self.account.notes]
+
+    def _run_given(self, inner: Any) -> None:
+        """Under ``@given``: every example has runs, loops and function-scoped fixtures of its own."""
+        __tracebackhide__ = True
+        original = inner.vtloop_hides
+
+        def one_example(*args: Any, **kwargs: Any) -> None:
+            __tracebackhide__ = True
+            # Hypothesis hands on what it was given below: for fixtures of a run, this is where they come in.
+            self._explore(lambda arguments: original(*args, **{**kwargs, **arguments}), stored=False)
+
+        names = self._fixtureinfo.argnames
+        inner.vtloop_runs.append(one_example)
+        try:
+            self.real(**{name: self.funcargs.get(name) for name in names})
+        finally:
+            inner.vtloop_runs.pop()
+
+    def _explore(self, body: Callable[[dict[str, Any]], Any], *, stored: bool) -> None:
+        __tracebackhide__ = True
+        run_once = functools.partial(self._run_once, body, interactive=stored)
+        account, plan = self.account, self.settings.plan
+        account.failure = None
+        if self.replays is not None:
+            account.failure = self._replay(self.replays, run_once, exactly=stored)
+        else:
+            account.failure = self._play_stored(run_once) if stored else None
+            if account.failure is None and plan is None:
+                outcome = run_once(self.settings.options, record=True, command=self._command)
+                if outcome.error is not None:
+                    account.failure = failure_from(outcome, 0, self.nodeid, self._command)
+            elif account.failure is None and plan is not None:
+                found = Campaign(plan, run_once, target=self.nodeid, command=self._command).search()
+                account.failure = found.failure
+        if account.failure is not None:
+            raise account.failure.error
+        if self._covered:
+            self._forget(f"the stored failure of {self.nodeid} no longer fails and was removed")
+
+    def _run_once(
+        self,
+        body: Callable[[dict[str, Any]], Any],
+        options: Options,
+        *,
+        record: bool = True,
+        scheduler: Any = None,
+        command: Any = None,
+        interactive: bool = False,
+    ) -> Outcome:
+        """One run, its fixtures made for it."""
+        __tracebackhide__ = True
+        if self.account.runs:
+            self._renew(record)
+        self.account.runs += 1
+        interact = self._interact if interactive and record and self.config.getoption("usepdb", False) else None
+        fixtures = self._fixtures
+        title = self.real.__qualname__
+
+        def drive(loop: EventLoop, note_end: Callable[[], None]) -> Any:
+            __tracebackhide__ = True
+            main = MainTask(loop, note_end, title, interact)
+            try:
+                return fixtures.run(main, lambda arguments: main.call(body(arguments), last=True))
+            finally:
+                main.finish()
+
+        outcome = execute(None, options, record=record, scheduler=scheduler, command=command, drive=drive)
+        if isinstance(outcome.error, _PASSED_ON):
+            raise outcome.error
+        if outcome.error is None and self.settings.plan is not None:
+            fixtures.drop_folder()
+        return outcome
+
+    def _renew(self, shown: bool) -> None:
+        """Before any run but the first: a new instance, and no output of earlier runs in the way of the shown one."""
+        if self.cls is not None:
+            self._obj = None
+            self.__dict__.pop("_instance", None)
+        handler = self.stash.get(caplog_handler_key, None)
+        if handler is not None:
+            handler.clear()
+        if shown:
+            plugins = self.config.pluginmanager
+            capture, logging = plugins.getplugin("capturemanager"), plugins.getplugin("logging-plugin")
+            if capture is not None and capture.is_globally_capturing():
+                capture.read_global_capture()
+            if logging is not None:
+                logging.report_handler.reset()
+
+    def _replay(self, trace: Trace, run_once: Callable[..., Outcome], *, exactly: bool) -> Failure | None:
+        """Play back what the user asked for; under ``@given`` only the options, in every example."""
+        self.account.replayed = True
+        if exactly:
+            outcome = replay_outcome(trace, run_once, self._command)
+        else:
+            outcome = run_once(trace.options, record=True, command=self._command)
+        return failure_from(outcome, 0, self.nodeid, self._command) if outcome.error is not None else None
+
+    # -- stored failures ----------------------------------------------------------------------------------------
+
+    _covered = False  # the stored failure is of the very run that comes first anyway
+
+    def _play_stored(self, run_once: Callable[..., Outcome]) -> Failure | None:
+        """Play the stored failure back; it goes, with a note, when it no longer fails or no longer fits."""
+        self._covered = False
+        try:
+            trace = self.store.load(self.nodeid)
+        except TraceError as exc:
+            self._forget(f"the stored failure of {self.nodeid} was dropped: {exc}")
+            return None
+        if trace is None:
+            return None
+        if trace.options.scheduler == "fifo" and self.settings.begins_plainly():
+            self._covered = True
+            return None
+        if not self.settings.admits(trace.options):
+            self._forget(f"the stored failure of {self.nodeid} was dropped: its level or lag is excluded now")
+            return None
+        try:
+            outcome = replay_outcome(self.settings.rebased(trace), run_once, self._command)
+        except ReplayError:
+            self._forget(f"the stored failure of {self.nodeid} was dropped: it no longer fits the program")
+            return None
+        if outcome.error is None:
+            self._forget(f"the stored failure of {self.nodeid} no longer fails and was removed")
+            return None
+        return failure_from(outcome, 0, self.nodeid, self._command)
+
+    def _forget(self, note: str) -> None:
+        self.account.notes.append(note)
+        self.store.remove(self.nodeid)
+
+    # -- the report ---------------------------------------------------------------------------------------------
+
+    def _command(self, trace: str) -> str:
+        return f"pytest {self._quoted_id()} --vtloop-replay {trace}"
+
+    def _quoted_id(self) -> str:
+        """The node id as the user's shell takes it, from the folder in which pytest was called."""
+        path, colons, rest = self.nodeid.partition("::")
+        here = self.config.invocation_params.dir
+        if here != self.config.rootpath:
+            path = os.path.relpath(self.config.rootpath / path, here).replace(os.sep, "/")
+        node = f"{path}{colons}{rest}"
+        return shlex.quote(node) if "'" in node else f"'{node}'"
+
+    def finish_report(self, report: pytest.TestReport, call: pytest.CallInfo[Any]) -> None:
+        """Store a failure and say how to play it back."""
+        if self._interacting or report.when != "call" or not report.failed or call.excinfo is None:
+            return
+        failure = self.account.failure
+        error = call.excinfo.value
+        if failure is None or isinstance(error, _PASSED_ON):
+            if isinstance(error, VtloopError) and not self.account.replayed:
+                self._add_section(report, [f"pytest {self._quoted_id()} {self.settings.command_options}".rstrip()])
+            return
+        given = inner_test(self.real) is not None
+        if not self.account.replayed and not given:
+            path = self.store.save(self.nodeid, failure.trace)
+            if path is not None:
+                self._tell(report, "vtloop_stored", path.name)
+                if failure.command is None:
+                    failure.command = self._command(self._shown(path))
+        lines = [line for line in failure.summary()[1:] if not line.startswith("replay: ")]
+        if isinstance(failure.error, VtloopError):
+            lines = lines[1:2]  # the report has the rest
+        if given and failure.level != "fifo":
+            lines.append("in a generated example: Hypothesis repeats it from its own database")
+        if failure.command is not None:
+            lines = [*lines[: _LONGEST_SECTION - 1], failure.command]
+        self._tell(report, "vtloop_seed", failure.seed)
+        self._tell(report, "vtloop_token", failure.token)
+        self._add_section(report, lines)
+
+    def _tell(self, report: pytest.TestReport, name: str, value: Any) -> None:
+        if value is not None:
+            self.user_properties.append((name, value))
+            report.user_properties.append((name, value))
+
+    def _add_section(self, report: pytest.TestReport, lines: list[str]) -> None:
+        text = "\n".join(lines)
+        if self.config.getoption("showcapture", "all") == "all" or not hasattr(report.longrepr, "addsection"):
+            report.sections.append(("vtloop", text))
+        else:  # pytest leaves out all sections of a report then
+            report.longrepr.addsection("vtloop", text)  # type: ignore[union-attr]
+
+    def _shown(self, path: Path) -> str:
+        try:
+            return str(path.relative_to(self.config.invocation_params.dir))
+        except ValueError:
+            return str(path)
+
+    # -- the debugger -------------------------------------------------------------------------------------------
+
+    def _interact(self, error: BaseException) -> None:
+        """Let pytest's debugger in while everything still stands as it failed, and not once more afterwards."""
+        debugger: Any = self.config.pluginmanager.getplugin("pdbinvoke")
+        if debugger is None or isinstance(error, _PASSED_ON):
+            return
+        with self._not_storing():
+            call = pytest.CallInfo.from_call(functools.partial(_raise, error), when="call")
+            report = self.ihook.pytest_runtest_makereport(item=self, call=call)
+            if hasattr(report, "wasxfail"):
+                return
+            self.config.pluginmanager.unregister(debugger)
+            self._debugger = debugger
+            debugger.pytest_exception_interact(node=self, call=call, report=report)
+
+    _debugger: Any = None
+
+    @contextmanager
+    def _not_storing(self) -> Generator[None, None, None]:
+        self._interacting = True
+        try:
+            yield
+        finally:
+            self._interacting = False
+
+    def bring_debugger_back(self) -> None:
+        """After the report: pytest's debugger serves the teardown, and other tests, again."""
+        debugger, self._debugger = self._debugger, None
+        if debugger is not None:
+            self.config.pluginmanager.register(debugger, "pdbinvoke")
+
+
+def _raise(error: BaseException) -> None:
+    __tracebackhide__ = True
+    raise error
+
+
+def plain_version(function: Any) -> Any:
+    """A plain function with the name, signature and marks of a coroutine function."""
+
+    @functools.wraps(function)
+    def test(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("an async test of vtloop was called as if it were a plain function")
+
+    bound_to = getattr(function, "__self__", None)
+    if bound_to is not None:
+        test.__self__ = bound_to  # type: ignore[attr-defined]
+    return test
+
+
+def _hidden_inner(inner: Any) -> Any:
+    """A plain function for Hypothesis to call with each example; the item that runs says what it does."""
+
+    @functools.wraps(inner)
+    def example(*args: Any, **kwargs: Any) -> None:
+        __tracebackhide__ = True
+        example.vtloop_runs[-1](*args, **kwargs)  # type: ignore[attr-defined]
+
+    example.vtloop_hides = inner  # type: ignore[attr-defined]
+    example.vtloop_runs = []  # type: ignore[attr-defined]
+    return example

@@ -1,0 +1,258 @@
+"""The pytest plugin: which tests are ours, their options, their reports.
+
+Loaded by pytest through the entry point ``vtloop``.  Tests with ``@pytest.mark.vtloop`` run on virtual loops, and with
+``--vtloop`` every async test does; all others, whatever plugin they belong to, are left as they are.  Hooks only: what
+an item does is in ``pytest_item``, what a run's fixtures are in ``pytest_fixtures``, options in ``pytest_settings``.
+
+The plugin must not implement pytest-asyncio's loop-factory hook: that would take every suite over.  A suite that wants
+its pytest-asyncio tests on a virtual loop does so in its ``conftest.py``::
+
+    def pytest_asyncio_loop_factories(config, item):
+        return {"vtloop": vtloop.loop_factory()}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import unittest
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from vtloop.api import loop_factory
+from vtloop.errors import UsageError, VtloopError
+from vtloop.loop import EventLoop
+from vtloop.pytest_item import VtloopFunction, is_async_test, plain_version
+from vtloop.pytest_settings import Settings, add_options, drawn_seed, from_command_line, settings_of
+from vtloop.store import FOLDER, Store
+from vtloop.trace import Trace, read
+
+_REPLAY = pytest.StashKey[Trace]()
+
+_MARKERS = (
+    "vtloop(runs=1, seed=None, scheduler=None, interleave=None, exact_time=None, fresh='all', **options): run this "
+    "async test on a virtual-time loop, `runs` times, each in another order.",
+    "no_vtloop: leave this test alone under --vtloop.",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register flags and ini keys."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers; refuse options that no test could use."""
+    for line in _MARKERS:
+        config.addinivalue_line("markers", line)
+    drawn = drawn_seed(config)
+    try:
+        flags, ini = from_command_line(config)
+        Settings.of(flags, {}, ini, drawn=drawn)
+        if config.option.vtloop_replay is not None:
+            config.stash[_REPLAY] = read(config.option.vtloop_replay)
+    except UsageError as exc:
+        raise pytest.UsageError(f"vtloop: {exc}") from None
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say which seed was drawn."""
+    flags, ini = from_command_line(config)
+    if flags.get("seed", ini.get("seed")) == "random":
+        return f"vtloop: seed {drawn_seed(config)}, drawn for this run (again: --vtloop-seed {drawn_seed(config)})"
+    return None
+
+
+# -- which tests are ours -----------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> Any:
+    """Make the items of a marked function before any other asyncio plugin sees it."""
+    if not collector.istestfunction(obj, name) or _belongs_to_unittest(collector):
+        return None
+    function: Any = getattr(obj, "__func__", obj)
+    own = [mark for mark in getattr(function, "pytestmark", ()) if getattr(mark, "name", None) == "vtloop"]
+    if not own and collector.get_closest_marker("vtloop") is None:
+        return None
+    if not is_async_test(function):
+        if own:
+            raise collector.CollectError(_not_async(f"{collector.nodeid}::{name}"))
+        return None
+    if not hasattr(collector, "_genfunctions"):
+        return None  # taken over after collection, then
+    _forget_anyio(function)
+    hidden = function if hasattr(function, "hypothesis") else plain_version(function)
+    made = list(collector._genfunctions(name, hidden))
+    for item in made:
+        if _is_ours(item):
+            try:
+                _take_over(item)
+            except UsageError as exc:
+                raise collector.CollectError(f"{item.nodeid}: {exc}") from None
+    return made
+
+
+def _forget_anyio(function: Any) -> None:
+    """Undo anyio's auto mode, which asks for its backends before it is known whose test this is."""
+    marks = getattr(function, "pytestmark", None)
+    if marks and "anyio_backend" not in _argument_names(function):
+        function.pytestmark = [
+            mark for mark in marks if not (mark.name == "usefixtures" and mark.args == ("anyio_backend",))
+        ]
+
+
+def _argument_names(function: Any) -> tuple[str, ...]:
+    code = getattr(function, "__code__", None)
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code is not None else ()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take over what was marked late, and every async test under ``--vtloop``; select what is to be replayed."""
+    everything = config.option.vtloop or config.getini("vtloop") or _REPLAY in config.stash
+    for item in items:
+        if isinstance(item, VtloopFunction) or not isinstance(item, pytest.Function):
+            continue
+        try:
+            if item.get_closest_marker("vtloop") is not None or everything:
+                if _is_ours(item):
+                    _take_over(item)
+                elif any(mark.name == "vtloop" for mark in item.own_markers) and not is_async_test(item.obj):
+                    raise UsageError(_not_async(item.nodeid))
+        except UsageError as exc:
+            raise pytest.UsageError(f"{item.nodeid}: {exc}") from None
+    if _REPLAY in config.stash:
+        _select_replayed(config, items)
+
+
+def _select_replayed(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A replay is of one test: the one that the trace names, or the only one selected."""
+    target = config.stash[_REPLAY].target
+    ours = [item for item in items if isinstance(item, VtloopFunction)]
+    named = [item for item in ours if item.nodeid == target]
+    chosen = named or ours
+    if len(chosen) > 1:
+        raise pytest.UsageError(
+            f"vtloop: --vtloop-replay plays one test back, and {len(chosen)} are selected; name one, as in "
+            f"pytest '{chosen[0].nodeid}' --vtloop-replay ..."
+        )
+    if chosen and len(chosen) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item is not chosen[0]])
+        items[:] = chosen
+
+
+def _is_ours(item: pytest.Function) -> bool:
+    """Whether an item is an async test that runs on our loop, if it is to run on one."""
+    function = item.real if isinstance(item, VtloopFunction) else item.obj
+    if not is_async_test(function) or _belongs_to_unittest(item) or item.get_closest_marker("no_vtloop") is not None:
+        return False
+    backend = getattr(getattr(item, "callspec", None), "params", {}).get("anyio_backend")
+    backend = backend[0] if isinstance(backend, tuple) else backend
+    return backend in (None, "asyncio") and item.get_closest_marker("trio") is None
+
+
+def _take_over(item: pytest.Function) -> None:
+    replays = item.config.stash.get(_REPLAY, None)
+    VtloopFunction.take_over(item, settings_of(item), Store(item.config.rootpath), replays)
+
+
+def _belongs_to_unittest(node: Any) -> bool:
+    owner = node.getparent(pytest.Class)
+    return owner is not None and isinstance(owner.obj, type) and issubclass(owner.obj, unittest.TestCase)
+
+
+def _not_async(name: str) -> str:
+    return f"{name}: @pytest.mark.vtloop needs an async def; a plain test gets a loop from the fixture vt_loop"
+
+
+# -- running and reporting ----------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(fixturedef: Any, request: Any) -> Generator[None, Any, Any]:
+    """Make async fixtures of our tests on the loop of the run; outermost, so that other plugins see plain ones."""
+    item = request._pyfuncitem
+    replacement = item.fixture_function(fixturedef, request) if isinstance(item, VtloopFunction) else None
+    if replacement is None:
+        return (yield)
+    function = fixturedef.func
+    fixturedef.func = replacement
+    try:
+        return (yield)
+    finally:
+        fixturedef.func = function
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Outermost, so that it is known already whether a failure was expected."""
+    report = yield
+    if isinstance(item, VtloopFunction):
+        item.finish_report(report, call)
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """The debugger that was held back during the report serves again."""
+    if isinstance(item, VtloopFunction):
+        item.bring_debugger_back()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """One line on how many runs there were, and a line for every stored failure that went."""
+    tests = runs = stored = 0
+    notes: list[str] = []
+    for report in (report for reports in terminalreporter.stats.values() for report in reports):
+        if getattr(report, "when", None) != "teardown":
+            continue
+        told = dict(report.user_properties)
+        if "vtloop_runs" in told:
+            tests += 1
+            runs += told["vtloop_runs"]
+            stored += "vtloop_stored" in told
+        notes += [text for name, text in report.user_properties if name == "vtloop_note"]
+    for note in notes:
+        terminalreporter.write_line(f"vtloop: {note}")
+    if tests and (config.getoption("verbose") >= 0 or stored):
+        counted = f"vtloop: {_count(tests, 'test')}, {_count(runs, 'run')}"
+        terminalreporter.write_line(counted + (f", {_count(stored, 'failure')} stored in {FOLDER}/" if stored else ""))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+# -- the fixture --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def vt_loop(request: pytest.FixtureRequest) -> Iterator[EventLoop]:
+    """A virtual-time loop for plain tests: ``vt_loop.create_task(...)``, ``vt_loop.advance(5)``; closed afterwards."""
+    if isinstance(request.node, VtloopFunction):
+        raise pytest.UsageError("vt_loop is for plain tests; an async test has its loop: await vtloop.advance(...)")
+    loop = loop_factory()()
+    try:
+        yield loop
+        _cancel_all(loop)
+    finally:
+        loop.close()
+
+
+def _cancel_all(loop: EventLoop) -> None:
+    """End what a test left behind, as ``asyncio.run`` does."""
+    if loop.is_closed():
+        return
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    with suppress(VtloopError):
+        if left:
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
