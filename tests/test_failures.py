@@ -1,4 +1,4 @@
-"""Exceptions nobody caught: asyncio's handler protocol on a bare loop, and what a run collects instead of logging."""
+"""Exceptions nobody caught, debug mode, and async generators: as asyncio does it outside a run."""
 
 from __future__ import annotations
 
@@ -6,258 +6,322 @@ import asyncio
 import contextvars
 import gc
 import logging
+import subprocess
 import sys
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any
 
 import pytest
 
 import vtloop
 
-where = contextvars.ContextVar("where", default="outside")
+VAR: contextvars.ContextVar[str] = contextvars.ContextVar("VAR", default="outside")
 
 
-class Broken(Exception):
-    """What programs raise on purpose."""
+@pytest.fixture(params=[None, 1], ids=["fifo", "random"])
+def loop(request: pytest.FixtureRequest) -> Iterator[vtloop.EventLoop]:
+    with vtloop.EventLoop(seed=request.param) as loop:
+        yield loop
 
 
-@pytest.fixture()
-def loop():
-    with vtloop.EventLoop() as made:
-        yield made
+@pytest.fixture
+def contexts(loop: vtloop.EventLoop) -> list[dict[str, Any]]:
+    seen: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda loop, context: seen.append(context))
+    return seen
 
 
-@pytest.fixture()
-def stock():
-    made = asyncio.new_event_loop()
-    yield made
-    made.close()
+def fail() -> None:
+    raise LookupError("lost")
 
 
-def fail(*args):
-    raise Broken("callback")
+async def run_a_bit() -> None:
+    await asyncio.sleep(1)
 
 
-# -- a bare loop: as asyncio does ------------------------------------------------------------------------------------
+# -- exception handlers ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "context",
-    [
-        {},
-        {"message": ""},
-        {"message": "it broke"},
-        {"message": "it broke", "zebra": 1, "ant": "two"},
-        {"message": "it broke", "exception": Broken("inner")},
-        {"exception": Broken("alone"), "future": "a future"},
-    ],
-)
-def test_the_default_handler_logs_what_asyncio_logs(loop, stock, caplog, context):
-    stock.default_exception_handler(dict(context))
-    loop.default_exception_handler(dict(context))
-    theirs, ours = caplog.records
-    assert (ours.name, ours.levelno, ours.getMessage()) == (theirs.name, theirs.levelno, theirs.getMessage())
-    assert bool(ours.exc_info) == bool(theirs.exc_info)
-    assert (ours.exc_info or ())[:2] == (theirs.exc_info or ())[:2]
-
-
-def test_a_failing_callback_is_logged_and_the_loop_goes_on(loop, caplog):
-    log = []
+def test_failed_callback_is_logged_and_the_loop_goes_on(
+    loop: vtloop.EventLoop, caplog: pytest.LogCaptureFixture
+) -> None:
     loop.call_soon(fail)
-    loop.call_soon(log.append, "next")
-    loop.call_later(1, fail)
-    loop.call_later(2, log.append, "later")
-    loop.call_later(3, loop.stop)
-    loop.run_forever()
-    assert log == ["next", "later"]
-    assert [record.exc_info[0] for record in caplog.records] == [Broken, Broken]
-    assert "Exception in callback fail()" in caplog.text
+    loop.run_until_complete(run_a_bit())
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("asyncio", logging.ERROR)
+    first, second = record.getMessage().splitlines()
+    assert first.startswith("Exception in callback fail() at ")
+    assert second.startswith("handle: <Handle fail() at ")
+    assert record.exc_info is not None
+    assert record.exc_info[0] is LookupError
 
 
-def test_a_handler_gets_the_loop_and_a_context(loop, caplog):
-    seen = []
-    loop.set_exception_handler(lambda *args: seen.append(args))
-    handle = loop.call_soon(fail, 1)
-    loop.run_ready()
-    [(its_loop, context)] = seen
-    assert its_loop is loop
+def test_failed_timer_is_logged_as_a_timer(loop: vtloop.EventLoop, caplog: pytest.LogCaptureFixture) -> None:
+    loop.call_later(0.5, fail)
+    loop.run_until_complete(run_a_bit())
+    assert caplog.records[0].getMessage().splitlines()[1].startswith("handle: <TimerHandle when=0.5 fail() at ")
+
+
+def test_handler_gets_message_exception_and_handle(loop: vtloop.EventLoop, contexts: list[dict[str, Any]]) -> None:
+    handle = loop.call_soon(fail)
+    loop.run_until_complete(run_a_bit())
+    (context,) = contexts
     assert sorted(context) == ["exception", "handle", "message"]
-    assert isinstance(context["exception"], Broken)
+    assert isinstance(context["exception"], LookupError)
     assert context["handle"] is handle
-    assert context["message"].startswith("Exception in callback fail(")
-    assert not caplog.records
+    assert context["message"].startswith("Exception in callback fail()")
 
 
-def test_none_brings_the_default_handler_back(loop, caplog):
-    seen = []
-
-    def handler(loop, context):
-        seen.append(context)
-
-    loop.set_exception_handler(handler)
-    assert loop.get_exception_handler() is handler
-    loop.set_exception_handler(None)
-    assert loop.get_exception_handler() is None
-    loop.call_exception_handler({"message": "lost"})
-    assert seen == []
-    assert [record.getMessage() for record in caplog.records] == ["lost"]
+def test_handler_runs_in_the_context_of_the_callback(loop: vtloop.EventLoop) -> None:
+    if sys.version_info < (3, 12):
+        pytest.skip("Handle.get_context begins with 3.12")
+    log: list[str] = []
+    given = contextvars.copy_context()
+    given.run(VAR.set, "given")
+    loop.set_exception_handler(lambda loop, context: log.append(VAR.get()))
+    loop.call_soon(fail, context=given)
+    loop.run_until_complete(run_a_bit())
+    assert log == ["given"]
 
 
-@pytest.mark.parametrize("handler", [1, "handler", object()])
-def test_a_handler_that_cannot_be_called_is_refused(loop, handler):
-    with pytest.raises(TypeError, match="callable object or None"):
-        loop.set_exception_handler(handler)
+def test_exception_nobody_reads_reaches_the_handler(loop: vtloop.EventLoop, contexts: list[dict[str, Any]]) -> None:
+    async def failing() -> None:
+        fail()
+
+    async def main() -> None:
+        asyncio.create_task(failing())
+        await run_a_bit()
+
+    loop.run_until_complete(main())
+    loop._tasks.clear()
+    gc.collect()
+    assert [context["message"] for context in contexts] == ["Task exception was never retrieved"]
 
 
-def test_a_failing_handler_is_reported_with_what_it_was_given(loop, caplog):
-    loop.set_exception_handler(lambda loop, context: 1 / 0)
-    loop.call_exception_handler({"message": "first"})
-    [record] = caplog.records
-    assert record.getMessage().startswith("Unhandled error in exception handler")
-    assert "first" in record.getMessage()
-    assert record.exc_info[0] is ZeroDivisionError
+def test_handler_that_fails_is_logged(loop: vtloop.EventLoop, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(loop: Any, context: Any) -> None:
+        raise ZeroDivisionError
+
+    loop.set_exception_handler(broken)
+    loop.call_soon(fail)
+    loop.run_until_complete(run_a_bit())
+    assert [record.getMessage().splitlines()[0] for record in caplog.records] == [
+        "Unhandled error in exception handler"
+    ]
 
 
-@pytest.mark.parametrize("custom", [False, True])
-def test_a_broken_default_handler_is_logged_at_last(caplog, custom):
-    class Overloaded(vtloop.EventLoop):
-        def default_exception_handler(self, context):
-            raise Broken("default")
+def test_default_handler_that_fails_is_logged(
+    loop: vtloop.EventLoop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(context: Any) -> None:
+        raise ZeroDivisionError
 
-    with Overloaded() as loop:
-        if custom:
-            loop.set_exception_handler(lambda loop, context: 1 / 0)
-        loop.call_exception_handler({"message": "first"})
-    [record] = caplog.records
-    assert record.getMessage().startswith("Exception in default exception handler")
-    assert ("custom exception handler" in record.getMessage()) == custom
-    assert record.exc_info[0] is Broken
+    monkeypatch.setattr(loop, "default_exception_handler", broken)
+    loop.call_exception_handler({"message": "hello"})
+    assert [record.getMessage() for record in caplog.records] == ["Exception in default exception handler"]
 
 
-@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
-@pytest.mark.parametrize("custom", [False, True])
-def test_exit_and_interrupt_come_out_of_a_handler(loop, error, custom):
-    def stop(*args):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_interrupt_in_a_handler_comes_out(loop: vtloop.EventLoop, error: type[BaseException]) -> None:
+    def interrupt(loop: Any, context: Any) -> None:
         raise error
 
-    if custom:
-        loop.set_exception_handler(stop)
-    else:
-        loop.default_exception_handler = stop
+    loop.set_exception_handler(interrupt)
     with pytest.raises(error):
-        loop.call_exception_handler({"message": "first"})
+        loop.call_exception_handler({"message": "hello"})
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="3.11 calls the handler in whatever context is current")
-def test_a_handler_runs_in_the_context_of_the_task_or_handle(loop):
-    seen = []
-    loop.set_exception_handler(lambda loop, context: seen.append(where.get()))
-
-    async def inside():
-        where.set("task")
-        raise Broken
-
-    context = contextvars.copy_context()
-    context.run(where.set, "handle")
-    loop.call_soon(fail, context=context)
-    task = loop.create_task(inside())
-    loop.run_ready()
-    del task
-    gc.collect()
-    loop.close()
-    gc.collect()
-    loop.call_exception_handler({"message": "nobody's"})
-    assert seen == ["handle", "task", "outside"]
+def test_message_may_be_missing(loop: vtloop.EventLoop, caplog: pytest.LogCaptureFixture) -> None:
+    loop.call_exception_handler({"zeta": 1, "alpha": 2})
+    assert caplog.records[0].getMessage() == "Unhandled exception in event loop\nalpha: 2\nzeta: 1"
 
 
-# -- a run: collected, and it fails as what was collected ------------------------------------------------------------
+def test_handler_must_be_callable_or_none(loop: vtloop.EventLoop) -> None:
+    with pytest.raises(TypeError, match="^A callable object or None is expected, got 1$"):
+        loop.set_exception_handler(1)  # type: ignore[arg-type]
+    loop.set_exception_handler(print)
+    assert loop.get_exception_handler() is print
+    loop.set_exception_handler(None)
+    assert loop.get_exception_handler() is None
 
 
-def test_a_run_collects_instead_of_logging(caplog):
-    async def main():
-        asyncio.get_running_loop().call_soon(fail)
-        await asyncio.sleep(1)
-
-    with pytest.raises(Broken, match="callback"):
-        vtloop.run(main)
-    assert not caplog.records
+# -- debug mode -----------------------------------------------------------------------------------------------------
 
 
-def test_an_exception_reported_twice_is_one_failure():
-    async def main():
-        error = Broken("once")
-        for _ in range(2):
-            asyncio.get_running_loop().call_exception_handler({"message": "again", "exception": error})
-
-    with pytest.raises(Broken, match="once"):
-        vtloop.run(main)
-
-
-def test_a_context_without_exception_is_a_message_and_fails_nothing(caplog):
-    async def main():
-        asyncio.get_running_loop().call_exception_handler({"message": "only words"})
-        return "fine"
-
-    assert vtloop.run(main) == "fine"
-    assert [record.getMessage() for record in caplog.records] == ["only words"]
-
-
-def test_a_handler_that_defers_to_the_default_one_fails_the_run():
-    seen = []
-
-    async def main():
-        loop = asyncio.get_running_loop()
-
-        def handler(loop, context):
-            seen.append(context["message"].split(" ")[0])
-            loop.default_exception_handler(context)
-
-        loop.set_exception_handler(handler)
-        loop.call_soon(fail)
-        await asyncio.sleep(1)
-
-    with pytest.raises(Broken, match="callback"):
-        vtloop.run(main)
-    assert seen == ["Exception"]
-
-
-def test_a_handler_that_fails_itself_fails_the_run():
-    async def main():
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda loop, context: 1 / 0)
-        loop.call_soon(fail)
-        await asyncio.sleep(1)
-
-    with pytest.raises(ZeroDivisionError):
-        vtloop.run(main)
-
-
-def test_a_custom_handler_hears_of_a_task_nobody_read_when_the_run_ends(caplog):
-    seen = []
-
-    async def main():
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(
-            lambda loop, context: seen.append((context["message"], context["future"].get_name()))
-        )
-
-        async def bad():
-            raise Broken("task")
-
-        kept = [loop.create_task(bad(), name="bad")]
-        await asyncio.sleep(1)
-        return len(kept)
-
-    assert vtloop.run(main) == 1
-    gc.collect()
-    assert seen == [("Task exception was never retrieved", "bad")]
-    assert not caplog.records
-
-
-def test_debug_mode_logs_where_a_failing_callback_was_made(loop, caplog):
+@pytest.mark.parametrize("method", ["call_soon", "call_soon_threadsafe", "call_later", "call_at"])
+def test_debug_mode_refuses_what_cannot_be_called(loop: vtloop.EventLoop, method: str) -> None:
     loop.set_debug(True)
-    loop.call_soon(fail)
-    loop.call_soon(loop.stop)
-    with caplog.at_level(logging.ERROR, logger="asyncio"):
-        loop.run_forever()
-    assert "Object created at (most recent call last)" in caplog.text
-    assert "in test_debug_mode_logs_where_a_failing_callback_was_made" in caplog.text
-    assert f"{__name__.rpartition('.')[2]}.py" in caplog.text
+    put: Any = getattr(loop, method)
+    when = (1,) if method in ("call_later", "call_at") else ()
+    with pytest.raises(TypeError, match=rf"^coroutines cannot be used with {method}\(\)$"):
+        put(*when, run_a_bit)
+    with pytest.raises(TypeError, match=rf"^a callable object was expected by {method}\(\), got 3$"):
+        put(*when, 3)
+
+
+@pytest.mark.parametrize("method", ["call_soon", "call_later", "call_at"])
+def test_debug_mode_refuses_calls_from_another_thread(loop: vtloop.EventLoop, method: str) -> None:
+    loop.set_debug(True)
+    log: list[str] = []
+    when = (1,) if method in ("call_later", "call_at") else ()
+
+    def other() -> None:
+        try:
+            getattr(loop, method)(*when, print)
+        except RuntimeError as error:
+            log.append(str(error))
+
+    async def main() -> None:
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+
+    loop.run_until_complete(main())
+    assert log == ["Non-thread-safe operation invoked on an event loop other than the current one"]
+
+
+def test_debug_handles_know_where_they_were_made(loop: vtloop.EventLoop) -> None:
+    loop.set_debug(True)
+    made = [loop.call_soon(print), loop.call_later(1, print), loop.call_at(1, print), loop.call_soon_threadsafe(print)]
+    for handle in made:
+        assert handle._source_traceback[-1].filename == __file__
+        assert repr(handle).rpartition(" created at ")[2].startswith(__file__)
+
+
+def test_debug_mode_tracks_coroutine_origins_only_while_the_loop_runs(loop: vtloop.EventLoop) -> None:
+    async def main() -> int:
+        return sys.get_coroutine_origin_tracking_depth()
+
+    loop.set_debug(True)
+    assert loop.run_until_complete(main()) > 0
+    assert sys.get_coroutine_origin_tracking_depth() == 0
+
+
+def test_debug_mode_may_be_switched_while_the_loop_runs(loop: vtloop.EventLoop) -> None:
+    async def main() -> list[bool]:
+        depths = []
+        for on in (True, False):
+            loop.set_debug(on)
+            await asyncio.sleep(0.1)
+            depths.append(sys.get_coroutine_origin_tracking_depth() > 0)
+        return depths
+
+    assert loop.run_until_complete(main()) == [True, False]
+    assert loop.get_debug() is False
+
+
+def test_slow_callbacks_are_logged_in_debug_mode(loop: vtloop.EventLoop, caplog: pytest.LogCaptureFixture) -> None:
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.0
+    with caplog.at_level(logging.WARNING, "asyncio"):
+        loop.call_soon(str)
+        loop.run_ready()
+    assert [record.getMessage().split(" took ")[0][:22] for record in caplog.records] == ["Executing <Handle str("]
+
+
+def test_environment_switches_debug_mode_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+    with vtloop.EventLoop() as loop:
+        assert loop.get_debug() is True
+
+
+@pytest.mark.slow
+def test_dev_mode_switches_debug_mode_on() -> None:
+    code = "import vtloop; loop = vtloop.EventLoop(); print(loop.get_debug()); loop.close()"
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
+def test_program_runs_the_same_in_debug_mode(loop: vtloop.EventLoop) -> None:
+    async def main() -> list[int]:
+        async def one(number: int) -> int:
+            await asyncio.sleep(number)
+            return number
+
+        return await asyncio.gather(*(one(n) for n in (3, 1, 2)))
+
+    loop.set_debug(True)
+    assert (loop.run_until_complete(main()), loop.time()) == ([3, 1, 2], 3.0)
+
+
+# -- async generators -----------------------------------------------------------------------------------------------
+
+
+async def counting(log: list[str], name: str) -> AsyncGenerator[int, None]:
+    try:
+        yield 1
+        yield 2
+    finally:
+        await asyncio.sleep(0)
+        log.append(f"{name} closed")
+
+
+def test_generators_are_closed_in_the_order_of_their_first_use(loop: vtloop.EventLoop) -> None:
+    log: list[str] = []
+    living = [counting(log, f"g{n}") for n in range(20)]
+
+    async def main() -> None:
+        for generator in reversed(living):
+            await anext(generator)
+
+    loop.run_until_complete(main())
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    assert sorted(log) == sorted(f"g{n} closed" for n in range(20))
+    if loop.options.seed is None:
+        assert log == [f"g{n} closed" for n in reversed(range(20))]
+
+
+def test_generator_that_is_dropped_is_closed_by_the_loop(loop: vtloop.EventLoop) -> None:
+    log: list[str] = []
+
+    async def main() -> None:
+        async for _ in counting(log, "g"):
+            break
+        await asyncio.sleep(1)
+
+    loop.run_until_complete(main())
+    gc.collect()
+    loop.run_until_complete(run_a_bit())
+    assert log == ["g closed"]
+
+
+def test_generator_that_fails_to_close_reaches_the_handler(
+    loop: vtloop.EventLoop, contexts: list[dict[str, Any]]
+) -> None:
+    async def broken() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+        finally:
+            fail()
+
+    generator = broken()
+
+    async def main() -> None:
+        await anext(generator)
+
+    loop.run_until_complete(main())
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    (context,) = contexts
+    assert context["asyncgen"] is generator
+    assert context["message"] == f"an error occurred during closing of asynchronous generator {generator!r}"
+    assert isinstance(context["exception"], LookupError)
+
+
+def test_generator_begun_after_the_shutdown_is_warned_of(loop: vtloop.EventLoop) -> None:
+    log: list[str] = []
+    loop.run_until_complete(loop.shutdown_asyncgens())
+
+    async def main() -> None:
+        generator = counting(log, "late")
+        with pytest.warns(ResourceWarning, match=r"was scheduled after loop.shutdown_asyncgens\(\) call"):
+            await anext(generator)
+        await generator.aclose()
+
+    loop.run_until_complete(main())
+
+
+def test_hooks_for_generators_are_put_back(loop: vtloop.EventLoop) -> None:
+    outer = sys.get_asyncgen_hooks()
+    loop.run_until_complete(run_a_bit())
+    assert sys.get_asyncgen_hooks() == outer
