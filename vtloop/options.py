@@ -100,7 +100,7 @@ def resolve(base: Options = FACTORY_DEFAULTS, **given: Any) -> Options:
 def check_level(level: Any) -> None:
     """Refuse a level that is neither None nor one of `LEVELS`."""
     if level is not None and level not in LEVELS:
-        raise UsageError(f"unknown level {level!r}; {allowed(LEVELS)}")
+        raise UsageError(f"unknown level {level!r} for interleave; {allowed(LEVELS)}")
 
 
 def check_scheduler(scheduler: Any) -> Any:
