@@ -84,7 +84,7 @@ class EventLoop(
         **options: Any,
     ) -> None:
         self._closed = True  # until it is whole: __del__ looks
-        if seed is None and scheduler is None and interleave is None and start == 0.0 and autojump and not options:
+        if seed is None and scheduler is None and interleave is None and start == 0.0 and autojump is True and not options:
             settings = FACTORY_DEFAULTS
         else:
             settings = resolve(
