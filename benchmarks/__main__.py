@@ -20,7 +20,7 @@ from benchmarks.table import as_data, as_text
 
 __all__ = ["main"]
 
-ROUNDS = 15
+ROUNDS = 11
 QUICK_ROUNDS = 2
 
 

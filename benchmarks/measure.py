@@ -19,10 +19,10 @@ __all__ = ["Results", "measure"]
 MEMORY_ROUNDS = 2
 """Bytes are counted, not timed: one round to warm up, which is dropped, and one that counts."""
 
-PATIENCE = 3.0
+PATIENCE = 2.0
 """Wall seconds after which a cell gets no further round ..."""
 
-FEWEST = 3
+FEWEST = 2
 """... once it has had this many."""
 
 

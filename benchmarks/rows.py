@@ -293,6 +293,6 @@ ROWS: dict[str, Row] = {
         Row("step-10000", "step", "ns", 40_000, 20_000, step_cost(10_000), _STEPPERS),
         Row("runs-loop", "run", "ns", 200, 10, scenario_on_loop, ("fifo", "random")),
         Row("runs-run", "run", "ns", 200, 10, runs_by_run, ("random",)),
-        Row("runs-explore", "run", "ns", 200, 10, runs_by_explore, ("random",)),
+        Row("runs-explore", "run", "ns", 1000, 10, runs_by_explore, ("random",)),
     )
 }
