@@ -75,7 +75,9 @@ class Plan:
             raise UsageError(f"exact_time must be True, False or None, got {exact_time!r}")
         check_level(interleave)
         if scheduler == "portfolio":
-            base = resolve(RUN_DEFAULTS, **options)
+            # Run 0, in asyncio's own order, is exact; a lag that is given belongs to all others.
+            lag = resolve(RUN_DEFAULTS, seed=seed, lag=options.pop("lag", 0.0)).lag
+            base = dataclasses.replace(resolve(RUN_DEFAULTS, **options), lag=lag)
         else:
             base = resolve(RUN_DEFAULTS, seed=seed, scheduler=scheduler, interleave=interleave, **options)
         return cls(runs, seed, scheduler, interleave or ceiling, bool(exact_time), base)
@@ -83,7 +85,7 @@ class Plan:
     def options_of(self, index: int) -> Options:
         """The options of run ``index``: scheduler, level and lag are drawn from its own seed."""
         if index == 0 and self.scheduler == "portfolio":
-            return self.options
+            return dataclasses.replace(self.options, lag=0.0)
         seed = run_seed(self.seed, index)
         uniform = stream(seed, "plan").random
         level = self._level(uniform)
