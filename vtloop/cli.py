@@ -55,8 +55,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         message = re.sub(r"^argument (\S+): (?=must )", r"\1 ", message)
         if message.startswith("unrecognized arguments: "):
+            flags = ", ".join(_flag(name) for name in _OPTIONS)
             message = (
-                f"unknown {message[len('unrecognized ') :]}; see vtloop --help (a script's arguments stand after --)"
+                f"unknown {message[13:]}; options of a run: {flags}, --exact-time; arguments of a script: after --"
             )
         command = self.prog.removeprefix("vtloop").strip()
         raise UsageError(f"{command}: {message}" if command else message)
@@ -173,14 +174,13 @@ def _add_options(parser: _Parser) -> None:
     group = parser.add_argument_group("options of a run")
     words = _words()
     for name, kind in _OPTIONS.items():
-        flag = "--" + name.replace("_", "-")
+        flag = _flag(name)
         help_ = words.get(name, "").replace("%", "%%")
         if name in _ALLOWED:
-            help_ += f" Allowed: {_ALLOWED[name]}."
+            help_ = f"{help_.partition(':')[0]}: {_ALLOWED[name]}."
         how: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": help_}
         if kind == "bool":
-            flag = "--no-" + flag[2:]
-            how.update(action="store_false", help=f"Switch off: {help_}")
+            how.update(action="store_false", help=f"Switch off: {help_[:1].lower()}{help_[1:]}")
         elif kind.startswith("tuple"):
             how.update(action="append", metavar="GLOB")
         elif kind.startswith(("int", "float")):
@@ -192,12 +192,17 @@ def _add_options(parser: _Parser) -> None:
     group.add_argument("--exact-time", action="store_true", help="No run has lag: exact times can be asserted.")
 
 
+def _flag(name: str) -> str:
+    return f"--{'no-' if _OPTIONS[name] == 'bool' else ''}{name.replace('_', '-')}"
+
+
 def _words() -> dict[str, str]:
     """What the docstring of `Options` says about each option."""
-    _, _, text = (Options.__doc__ or "").partition("Attributes:")
+    text = (Options.__doc__ or "").partition("Attributes:")[2]
+    plain = text.replace("`", "").replace("None", "'none'")
     return {
         name: " ".join(words.split())
-        for name, words in re.findall(r"^ {8}(\w+): (.+(?:\n {12}.+)*)", text, re.MULTILINE)
+        for name, words in re.findall(r"^ {8}(\w+): (.+(?:\n {12}.+)*)", plain, re.MULTILINE)
     }
 
 
@@ -207,13 +212,15 @@ def _whole(flag: str) -> Callable[[str], Any]:
 
 def _number(flag: str, kind: str, name: str) -> Callable[[str], Any]:
     """Reads a number; the range is checked where all options are (`vtloop.options.resolve`)."""
-    whole, none = kind.startswith("int"), "None" in kind and name != "seed"
-    what = ("a whole number" if whole else "a number of seconds") + (" or none" if none else "")
-    what += ", or random" if name == "seed" else ""
+    whole, none = kind.startswith("int"), "None" in kind
+    what = ("a whole number" if whole else "a number of seconds") + (", 'none'" if none else "")
+    what += " or 'random'" if name == "seed" else ""
 
     def read(text: str) -> Any:
-        if (none and text.lower() == "none") or (name == "seed" and text == "random"):
-            return None if none else text
+        if none and text.lower() == "none":
+            return None
+        if name == "seed" and text == "random":
+            return text
         try:
             return int(text) if whole else float(text)
         except ValueError:

@@ -68,9 +68,13 @@ def options_of_one(request: Request, **defaults: Any) -> Options:
     given = {**defaults, **request.options}
     if given.get("scheduler") == "portfolio":
         raise UsageError("--scheduler portfolio is the mix of an exploration; a single run takes another one, or none")
-    if request.given.exact_time and given.get("lag"):
-        raise UsageError(f"--exact-time and --lag {given['lag']:g} contradict each other; give one of them")
+    _check_exact(request)
     return resolve(RUN_DEFAULTS, **given)
+
+
+def _check_exact(request: Request) -> None:
+    if request.given.exact_time and request.options.get("lag"):
+        raise UsageError(f"--exact-time and --lag {request.options['lag']:g} contradict each other; give one of them")
 
 
 # -- run -------------------------------------------------------------------------------------------------------------
@@ -97,7 +101,8 @@ def _ended(console: Console, target: Target, outcome: Outcome, data: dict[str, A
     error = outcome.error
     data |= outcome_data(outcome)
     if error is None:
-        took = f"{seconds_text(outcome.time_ns)} s of virtual time, {outcome.steps} steps"
+        passed = seconds_text(outcome.time_ns - round(outcome.options.start * 1e9))
+        took = f"{passed} s of virtual time, {outcome.steps} steps"
         value = f", returned {clipped(repr(outcome.value))}" if outcome.value is not None else ""
         console.note(f"ok, {took}{value}")
         if outcome.steps == 0 and not isinstance(target, FunctionTarget):
@@ -150,6 +155,7 @@ def clipped(text: str, most: int = 200) -> str:
 def explore(request: Request) -> int:
     """``vtloop explore TARGET``."""
     given, console, options = request.given, request.console, dict(request.options)
+    _check_exact(request)
     plan = Plan.of(
         runs=given.runs,
         seed=options.pop("seed", 0),
