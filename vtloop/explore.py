@@ -160,13 +160,14 @@ class Failure:
         options = self.trace.options
         if self.level == "fifo":
             return "asyncio's own order fails: no interleaving is needed"
+        took_time = any(choice.kind == "lag" for choice in self.trace.choices or ())
         lag = f", and steps that take up to {options.lag:g} s of virtual time (exact_time=True leaves this out)"
         words = {
             "timing": "only what stock asyncio does on a slower or faster machine",
             "wakeups": "tasks whose awaited futures are done resume in another order than stock's queue gives",
             "tasks": "any ready task may run next: first steps and bare yields may be overtaken",
         }
-        return f"level {options.interleave!r}: {words[options.interleave]}{lag if options.lag else ''}"
+        return f"level {options.interleave!r}: {words[options.interleave]}{lag if took_time else ''}"
 
     def summary(self) -> list[str]:
         """At most eleven lines: what failed, when, on what it rests, and the command to paste."""
