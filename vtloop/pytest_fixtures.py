@@ -19,10 +19,12 @@ import inspect
 import shutil
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from _pytest.fixtures import FixtureDef, SubRequest, resolve_fixture_function
+from _pytest.scope import Scope
 from _pytest.tmpdir import tmppath_result_key
 
 from vtloop.errors import VtloopError
@@ -34,6 +36,7 @@ UNWIND_STEPS = 10_000
 """Steps that the main task may take to end after a verdict."""
 
 _MISSING: Any = object()
+_MADE_BY_RUN: Any = SimpleNamespace(scope="run", _scope=Scope.Session)
 
 
 class MainTask:
@@ -244,6 +247,18 @@ class Fixtures:
                 item.funcargs[name] = item._request.getfixturevalue(name)
         self._kept = dict(item.funcargs)
 
+    def announce(self, on: bool) -> None:
+        """Tell Hypothesis, before a test under ``@given``, that fixtures yet to be made are none of its worries.
+
+        It looks for function-scoped fixtures, because elsewhere they last for all examples.
+        """
+        known = self._item._request._fixture_defs
+        for name in self._item.fixturenames:
+            if on and name not in known and name not in self._kept:
+                known[name] = _MADE_BY_RUN
+            elif not on and known.get(name) is _MADE_BY_RUN:
+                del known[name]
+
     def run(self, main: MainTask, body: Callable[[dict[str, Any]], Any]) -> Any:
         """Make the fixtures of one run, give ``body`` its arguments, and tear down again whatever happens."""
         __tracebackhide__ = True
@@ -301,8 +316,10 @@ class Fixtures:
         item.funcargs.clear()
         item.funcargs.update(self._kept)
         made = item._request._fixture_defs
+        places = getattr(item._request, "_arg2index", {})  # pytest 8.0 and 8.1 count requests of a name there
         for name in [name for name, definition in made.items() if definition.cached_result is None]:
             del made[name]
+            places.pop(name, None)
         return failed
 
     def _set_aside(self) -> None:

@@ -130,6 +130,7 @@ class VtloopFunction(pytest.Function):
         """Make the fixtures that all runs share; the others belong to the runs."""
         self._fixtures = Fixtures(self, self.settings.fresh)
         self._fixtures.set_up_kept()
+        self._fixtures.announce(inner_test(self.real) is not None)
 
     def fixture_function(self, definition: Any, request: Any) -> Callable[..., Any] | None:
         """What stands in for an async fixture function; None for a sync one."""
@@ -141,7 +142,9 @@ class VtloopFunction(pytest.Function):
         if self.config.getoption("fulltrace", False):
             return traceback
         hidden = _HIDDEN if self._is_own_test() else (*_HIDDEN, _OWN)
-        shown = Traceback([entry for entry in traceback if not str(entry.path).startswith(hidden)])
+        shown = Traceback(
+            [e for e in traceback if not str(e.path).startswith(hidden) and e.name != "pytest_fixture_setup"]
+        )
         shown = shown.filter(excinfo) or traceback
         if self.config.getoption("tbstyle", "auto") == "auto" and len(shown) > 2:
             shown = Traceback([shown[0], *(entry.with_repr_style("short") for entry in shown[1:-1]), shown[-1]])
@@ -177,6 +180,7 @@ class VtloopFunction(pytest.Function):
             self._explore(lambda arguments: original(*args, **{**kwargs, **arguments}), stored=False)
 
         names = self._fixtureinfo.argnames
+        self._fixtures.announce(False)
         inner.vtloop_runs.append(one_example)
         try:
             self.real(**{name: self.funcargs.get(name) for name in names})
