@@ -100,18 +100,18 @@ class Plan:
     def _level(self, uniform: Callable[[], float]) -> str:
         below = LEVELS[: LEVELS.index(self.ceiling) + 1]
         drawn = uniform()
-        if drawn < 0.15:
+        if drawn < 0.125:
             return below[0]
-        if drawn < 0.45 and len(below) > 2:
+        if drawn < 0.5 and len(below) > 2:
             return below[1]
         return below[-1]
 
     @staticmethod
     def _scheduler(uniform: Callable[[], float]) -> str:
         drawn = uniform()
-        if drawn < 0.45:
+        if drawn < 0.5:
             return "pct:depth=1"
-        return "pct:depth=3" if drawn < 0.7 else "random"
+        return "pct:depth=3" if drawn < 0.75 else "random"
 
 
 Execute = Callable[..., Outcome]

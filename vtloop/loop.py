@@ -30,7 +30,7 @@ from vtloop.manual import ManualClock
 from vtloop.options import FACTORY_DEFAULTS, Options, resolve
 from vtloop.ready import BARRIER, MARK, Observer, ReadyLine, order_ties
 from vtloop.schedulers import Scheduler, make_scheduler
-from vtloop.scheduling import Scheduling
+from vtloop.scheduling import Scheduling, call_soon_into
 from vtloop.tasks import TaskRegistry
 from vtloop.threads import ExecutorCalls
 from vtloop.timers import TimerQueue
@@ -84,7 +84,14 @@ class EventLoop(
         **options: Any,
     ) -> None:
         self._closed = True  # until it is whole: __del__ looks
-        if seed is None and scheduler is None and interleave is None and start == 0.0 and autojump is True and not options:
+        if (
+            seed is None
+            and scheduler is None
+            and interleave is None
+            and start == 0.0
+            and autojump is True
+            and not options
+        ):
             settings = FACTORY_DEFAULTS
         else:
             settings = resolve(
@@ -133,7 +140,7 @@ class EventLoop(
         if self._debug:
             self.call_soon = self._call_soon_debug  # type: ignore[method-assign]
         elif observer is None:
-            self.call_soon = self._call_soon_chosen  # type: ignore[method-assign]
+            self.call_soon = call_soon_into(self._line)  # type: ignore[method-assign]
         self._lag_ns = round(self.options.lag * 1e9)
 
     def calm(self, steps: int) -> None:
@@ -143,6 +150,8 @@ class EventLoop(
         self._step_bound = self._steps + steps
         if self._line is not None:
             self._line.calm()
+            if not self._debug:
+                self.__dict__.pop("call_soon", None)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -411,8 +420,7 @@ class EventLoop(
                 if handle._when > latest:
                     latest = handle._when
                 arrive((handle._context, handle._fire, ()))
-        if latest > clock.seconds:
-            clock.seconds = latest
+        clock.seconds = latest
 
     def _step_once(self) -> bool:
         """Run one callback, starting a turn if need be; False when nothing was left to run."""
@@ -478,7 +486,11 @@ class EventLoop(
         scheduler, line = self._scheduler, self._line
         if options < 2 or scheduler is None or line is None:
             return 0
-        index = scheduler.choose(kind, options)
+        uniform = line.uniform
+        if uniform is not None and kind != "lag":
+            index = int(uniform() * options)
+        else:
+            index = scheduler.choose(kind, options)
         line.indices.append(index)
         line.sizes.append(options)
         if self._observer is not None:
@@ -508,7 +520,7 @@ class EventLoop(
         else:
             self.__dict__.pop("call_soon", None)
             if self._line is not None and self._observer is None:
-                self.call_soon = self._call_soon_chosen  # type: ignore[method-assign]
+                self.call_soon = call_soon_into(self._line)  # type: ignore[method-assign]
         if self._thread_id is not None:
             self.call_soon_threadsafe(self._track_origins, self._debug)
 

@@ -178,7 +178,8 @@ class ReadyLine:
         elif callback is None:
             rule = BARRIER
         else:
-            rule = self.rule_of(callback.__self__._callback)
+            inner = callback.__self__._callback
+            rule = BARRIER if type(inner) is not MethodType else self.rule_of(inner)
         observer = self._observer
         if observer is None:
             self.items.append((rule, next(self.arrivals), context, callback, args))
@@ -189,7 +190,7 @@ class ReadyLine:
 
     def rule_of(self, callback: Any) -> int:
         """The rule for the callback of a handle: a barrier, unless it drives a pure-Python task."""
-        role = python_task_step(callback) if type(callback) is MethodType else None
+        role = python_task_step(callback)
         if role is None:
             return BARRIER
         return self.step_rule if role == "step" else self.wakeup_rule
@@ -232,9 +233,7 @@ def may_swap(older: TimerHandle, newer: TimerHandle) -> bool:
     True for two equal ``call_at`` values (the stock heap is not stable), and when the newer timer was made at a later
     instant and has the shorter delay (on a slow machine the older one was set late).
     """
-    if newer._made_ns > older._made_ns:
-        return True
-    return newer._absolute and older._absolute and newer._when == older._when
+    return newer._made_ns > older._made_ns or (newer._when == older._when and newer._absolute and older._absolute)
 
 
 def order_ties(due: list[TimerHandle], choose: Callable[[str, int], int]) -> list[TimerHandle]:
@@ -252,11 +251,19 @@ def order_ties(due: list[TimerHandle], choose: Callable[[str, int], int]) -> lis
     newcomer = next(coming, None)
     while near or newcomer is not None:
         while newcomer is not None and len(near) < 8 and (not near or near[0]._when_ns == newcomer._when_ns):
-            blocked.append(sum(not may_swap(older, newcomer) for older in near))
+            count = 0
+            for older in near:
+                count += not may_swap(older, newcomer)
+            blocked.append(count)
             near.append(newcomer)
             newcomer = next(coming, None)
-        free = [index for index, count in enumerate(blocked) if not count]
-        index = free[choose("timer", len(free))] if len(free) > 1 else 0
+        index = 0
+        if len(near) > 1:
+            if any(blocked):
+                free = [position for position, count in enumerate(blocked) if not count]
+                index = free[choose("timer", len(free))] if len(free) > 1 else 0
+            else:
+                index = choose("timer", len(near))
         taken = near.pop(index)
         del blocked[index]
         ordered.append(taken)

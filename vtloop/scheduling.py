@@ -10,15 +10,17 @@ import asyncio
 import contextvars
 import sys
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 from vtloop import cpython
 from vtloop.cpython import BUILTIN, STEP, WAKEUP_NAME
 from vtloop.handles import DebugHandle, DebugTimerHandle, Handle, TimerHandle
+from vtloop.ready import BARRIER, ReadyLine
 from vtloop.state import LoopState
 from vtloop.tasks import Task
 
-__all__ = ["Scheduling"]
+__all__ = ["Scheduling", "call_soon_into"]
 
 _new_handle = Handle.__new__
 _new_timer = TimerHandle.__new__
@@ -49,23 +51,6 @@ class Scheduling(LoopState):
         handle._args = args
         handle._context = context if context is not None else _copy_context()
         self._arrive((handle._context, handle._fire, ()))
-        return handle
-
-    # Hot: the same for a loop with a scheduler, straight into its line (`ReadyLine.arrive` says the same at length).
-    def _call_soon_chosen(self, callback: Any, *args: Any, context: Any = None) -> Any:
-        line: Any = self._line
-        kind = type(callback)
-        if kind is STEP:
-            line.items.append((line.step_rule, next(line.arrivals), context, callback, args))
-            return None
-        if kind is BUILTIN and callback.__name__ == WAKEUP_NAME:
-            line.items.append((line.wakeup_rule, next(line.arrivals), context, callback, args))
-            return None
-        handle = _new_handle(Handle)
-        handle._callback = callback
-        handle._args = args
-        handle._context = context if context is not None else _copy_context()
-        line.items.append((line.rule_of(callback), next(line.arrivals), handle._context, handle._fire, ()))
         return handle
 
     def _call_soon_debug(self, callback: Any, *args: Any, context: Any = None) -> Any:
@@ -106,11 +91,12 @@ class Scheduling(LoopState):
         handle._callback = callback
         handle._args = args
         handle._context = context if context is not None else _copy_context()
-        handle._when = clock.seconds + delay
+        # The same instant for the same float, however it came about: sleep(1) and timeout(1), which calls call_at, tie.
+        handle._when = when = clock.seconds + delay
         handle._absolute = False
         handle._made_ns = now = clock.ns
-        handle._when_ns = when_ns = now + round(delay * 1e9)
-        if when_ns > now:
+        handle._when_ns = when_ns = round(when * 1e9)
+        if when_ns > now and when > clock.seconds:
             queue = handle._queue = self._timers
             queue.new.append(handle)
         else:
@@ -127,11 +113,12 @@ class Scheduling(LoopState):
         handle._callback = callback
         handle._args = args
         handle._context = context if context is not None else _copy_context()
+        clock = self._clock
         handle._when = when
         handle._absolute = True
-        handle._made_ns = now = self._clock.ns
+        handle._made_ns = now = clock.ns
         handle._when_ns = when_ns = round(when * 1e9)
-        if when_ns > now:
+        if when_ns > now and when > clock.seconds:  # the float may lie above its own rounding (epoch-sized times)
             queue = handle._queue = self._timers
             queue.new.append(handle)
         else:
@@ -166,8 +153,8 @@ class Scheduling(LoopState):
         if given == float("-inf"):
             handle._when_ns = -sys.maxsize
         else:
-            handle._when_ns = round(given * 1e9) + (0 if absolute else clock.ns)
-        if handle._when_ns > clock.ns:
+            handle._when_ns = round(when * 1e9)
+        if handle._when_ns > clock.ns and when > clock.seconds:
             handle._queue = self._timers
             self._timers.new.append(handle)
         else:
@@ -233,3 +220,30 @@ class Scheduling(LoopState):
         """Take our own frames off the place where a debug handle says it was made."""
         if handle._source_traceback:
             del handle._source_traceback[-frames:]
+
+
+def call_soon_into(line: ReadyLine) -> Callable[..., Any]:
+    """``call_soon`` for a loop with a scheduler, straight into its line; `ReadyLine.arrive` says the same at length."""
+    step, wakeup, rule_of = line.step_rule, line.wakeup_rule, line.rule_of
+    append, arrival = line.items.append, line.arrivals.__next__
+
+    # Hot: called once a step.  A closure, because its cells are cheaper than attributes of the loop.
+    def call_soon(callback: Any, *args: Any, context: Any = None) -> Any:
+        kind = type(callback)
+        if kind is STEP:
+            append((step, arrival(), context, callback, args))
+            return None
+        if kind is BUILTIN and callback.__name__ == WAKEUP_NAME:
+            append((wakeup, arrival(), context, callback, args))
+            return None
+        handle = _new_handle(Handle)
+        handle._callback = callback
+        handle._args = args
+        if context is None:
+            context = _copy_context()
+        handle._context = context
+        rule = BARRIER if kind is not MethodType else rule_of(callback)
+        append((rule, arrival(), context, handle._fire, ()))
+        return handle
+
+    return call_soon

@@ -116,8 +116,8 @@ def stuck_step(snapshot: Snapshot, seconds: float, stack: list[FrameSummary], ta
     """One step of `task_name` has not come back for `seconds` real seconds; `stack` is where it is, outermost first."""
     graph = capture(snapshot.tasks, snapshot.main)
     who = task_name or "a callback"
-    at = f" at {_frame(stack[-1])}" if stack else ""
-    message = f"a step of {who} did not return within {seconds:g} s of real time, cut at {snapshot.when}{at}"
+    # The line of the cut depends on real time: it stands in the report, not in the message that replays compare.
+    message = f"a step of {who} did not return within {seconds:g} s of real time, cut at {snapshot.when}"
     what = [
         f"One step of {who} kept the loop busy for {seconds:g} s of real time; nothing else could run. It was here:"
     ]

@@ -19,7 +19,7 @@ from vtloop.schedulers.base import Scheduler
 __all__ = ["PctScheduler"]
 
 _WIDEST = 64
-"""How far into the window a pick looks: keeps it O(1) with ten thousand tasks ready."""
+"""How many items a pick looks at, the last of the window (often the turn's end) among them: O(1) with ten thousand."""
 
 
 class PctScheduler(Scheduler):
@@ -38,7 +38,8 @@ class PctScheduler(Scheduler):
     def pick(self, items: Sequence[Any], options: int) -> int:
         ranks, uniform = self._ranks, self._uniform
         best, best_rank, best_actor = 0, -float("inf"), None
-        for index in range(min(options, _WIDEST)):
+        looked = range(options) if options <= _WIDEST else (*range(_WIDEST - 1), options - 1)
+        for index in looked:
             item = items[index]
             actor = getattr(item[3], "__self__", None)
             if not isinstance(actor, asyncio.Future):
