@@ -7,63 +7,29 @@ to say goes into the report.
 
 from __future__ import annotations
 
-import asyncio
-import bdb
 import functools
 import inspect
-import os
-import shlex
-import unittest
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import _pytest
-import pluggy
 import pytest
 from _pytest._code.code import Traceback
 from _pytest.logging import caplog_handler_key
-from _pytest.outcomes import Exit, Skipped, XFailed
 
 from vtloop.api import replay_outcome
-from vtloop.errors import ReplayError, TraceError, VtloopError
+from vtloop.errors import ReplayError, TraceError
 from vtloop.explore import Campaign, Failure, failure_from
 from vtloop.loop import EventLoop
 from vtloop.options import Options
 from vtloop.pytest_fixtures import Fixtures, MainTask
+from vtloop.pytest_report import PASSED_ON, Account, describe, own_frames, replay_command
 from vtloop.pytest_settings import Settings
 from vtloop.run import Outcome, execute
 from vtloop.store import Store
 from vtloop.trace import Trace
 
-__all__ = ["Account", "VtloopFunction", "inner_test", "is_async_test", "plain_version"]
-
-_HIDDEN = tuple(str(Path(module.__file__).parent) for module in (asyncio, _pytest, pluggy) if module.__file__)
-_OWN = str(Path(__file__).parent)
-
-# What ends a test at once and is no finding, in whichever run it comes.
-_PASSED_ON = (Exit, Skipped, XFailed, unittest.SkipTest, bdb.BdbQuit, KeyboardInterrupt, SystemExit)
-
-_LONGEST_SECTION = 12
-
-
-@dataclass(slots=True)
-class Account:
-    """What came of the runs of one test.
-
-    Attributes:
-        runs: How many were made.
-        failure: The failure found, if any.
-        notes: What became of a stored failure.
-        replayed: Whether this was a replay that the user asked for.
-    """
-
-    runs: int = 0
-    failure: Failure | None = None
-    notes: list[str] = field(default_factory=list)
-    replayed: bool = False
+__all__ = ["VtloopFunction", "inner_test", "is_async_test", "plain_version"]
 
 
 def inner_test(function: Any) -> Any:
@@ -138,20 +104,7 @@ class VtloopFunction(pytest.Function):
 
     def _traceback_filter(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Traceback:
         """The program's own frames: those of asyncio, vtloop and pytest hidden where others are left."""
-        traceback = excinfo.traceback
-        if self.config.getoption("fulltrace", False):
-            return traceback
-        hidden = _HIDDEN if self._is_own_test() else (*_HIDDEN, _OWN)
-        shown = Traceback(
-            [e for e in traceback if not str(e.path).startswith(hidden) and e.name != "pytest_fixture_setup"]
-        )
-        shown = shown.filter(excinfo) or traceback
-        if self.config.getoption("tbstyle", "auto") == "auto" and len(shown) > 2:
-            shown = Traceback([shown[0], *(entry.with_repr_style("short") for entry in shown[1:-1]), shown[-1]])
-        return shown
-
-    def _is_own_test(self) -> bool:
-        return str(self.path).startswith(_OWN)
+        return own_frames(self, excinfo)
 
     # -- the runs -----------------------------------------------------------------------------------------------
 
@@ -191,17 +144,18 @@ class VtloopFunction(pytest.Function):
         __tracebackhide__ = True
         run_once = functools.partial(self._run_once, body, interactive=stored)
         account, plan = self.account, self.settings.plan
+        command = self._command
         account.failure = None
         if self.replays is not None:
             account.failure = self._replay(self.replays, run_once, exactly=stored)
         else:
             account.failure = self._play_stored(run_once) if stored else None
             if account.failure is None and plan is None:
-                outcome = run_once(self.settings.options, record=True, command=self._command)
+                outcome = run_once(self.settings.options, record=True, command=command)
                 if outcome.error is not None:
-                    account.failure = failure_from(outcome, 0, self.nodeid, self._command)
+                    account.failure = failure_from(outcome, 0, self.nodeid, command)
             elif account.failure is None and plan is not None:
-                found = Campaign(plan, run_once, target=self.nodeid, command=self._command).search()
+                found = Campaign(plan, run_once, target=self.nodeid, command=command).search()
                 account.failure = found.failure
         if account.failure is not None:
             raise account.failure.error
@@ -236,7 +190,7 @@ class VtloopFunction(pytest.Function):
                 main.finish()
 
         outcome = execute(None, options, record=record, scheduler=scheduler, command=command, drive=drive)
-        if isinstance(outcome.error, _PASSED_ON):
+        if isinstance(outcome.error, PASSED_ON):
             raise outcome.error
         if outcome.error is None and self.settings.plan is not None:
             fixtures.drop_folder()
@@ -261,11 +215,12 @@ class VtloopFunction(pytest.Function):
     def _replay(self, trace: Trace, run_once: Callable[..., Outcome], *, exactly: bool) -> Failure | None:
         """Play back what the user asked for; under ``@given`` only the options, in every example."""
         self.account.replayed = True
+        command = self._command
         if exactly:
-            outcome = replay_outcome(trace, run_once, self._command)
+            outcome = replay_outcome(trace, run_once, command)
         else:
-            outcome = run_once(trace.options, record=True, command=self._command)
-        return failure_from(outcome, 0, self.nodeid, self._command) if outcome.error is not None else None
+            outcome = run_once(trace.options, record=True, command=command)
+        return failure_from(outcome, 0, self.nodeid, command) if outcome.error is not None else None
 
     # -- stored failures ----------------------------------------------------------------------------------------
 
@@ -301,72 +256,27 @@ class VtloopFunction(pytest.Function):
         self.account.notes.append(note)
         self.store.remove(self.nodeid)
 
-    # -- the report ---------------------------------------------------------------------------------------------
-
     def _command(self, trace: str) -> str:
-        return f"pytest {self._quoted_id()} --vtloop-replay {trace}"
+        return replay_command(self, trace)
 
-    def _quoted_id(self) -> str:
-        """The node id as the user's shell takes it, from the folder in which pytest was called."""
-        path, colons, rest = self.nodeid.partition("::")
-        here = self.config.invocation_params.dir
-        if here != self.config.rootpath:
-            path = os.path.relpath(self.config.rootpath / path, here).replace(os.sep, "/")
-        node = f"{path}{colons}{rest}"
-        return shlex.quote(node) if "'" in node else f"'{node}'"
+    # -- the report ---------------------------------------------------------------------------------------------
 
     def finish_report(self, report: pytest.TestReport, call: pytest.CallInfo[Any]) -> None:
         """Store a failure and say how to play it back."""
         if self._interacting or report.when != "call" or not report.failed or call.excinfo is None:
             return
-        failure = self.account.failure
-        error = call.excinfo.value
-        if failure is None or isinstance(error, _PASSED_ON):
-            if isinstance(error, VtloopError) and not self.account.replayed:
-                self._add_section(report, [f"pytest {self._quoted_id()} {self.settings.command_options}".rstrip()])
-            return
         given = inner_test(self.real) is not None
-        if not self.account.replayed and not given:
-            path = self.store.save(self.nodeid, failure.trace)
-            if path is not None:
-                self._tell(report, "vtloop_stored", path.name)
-                if failure.command is None:
-                    failure.command = self._command(self._shown(path))
-        lines = [line for line in failure.summary()[1:] if not line.startswith("replay: ")]
-        if isinstance(failure.error, VtloopError):
-            lines = lines[1:2]  # the report has the rest
-        if given and failure.level != "fifo":
-            lines.append("in a generated example: Hypothesis repeats it from its own database")
-        if failure.command is not None:
-            lines = [*lines[: _LONGEST_SECTION - 1], failure.command]
-        self._tell(report, "vtloop_seed", failure.seed)
-        self._tell(report, "vtloop_token", failure.token)
-        self._add_section(report, lines)
-
-    def _tell(self, report: pytest.TestReport, name: str, value: Any) -> None:
-        if value is not None:
-            self.user_properties.append((name, value))
-            report.user_properties.append((name, value))
-
-    def _add_section(self, report: pytest.TestReport, lines: list[str]) -> None:
-        text = "\n".join(lines)
-        if self.config.getoption("showcapture", "all") == "all" or not hasattr(report.longrepr, "addsection"):
-            report.sections.append(("vtloop", text))
-        else:  # pytest leaves out all sections of a report then
-            report.longrepr.addsection("vtloop", text)  # type: ignore[union-attr]
-
-    def _shown(self, path: Path) -> str:
-        try:
-            return str(path.relative_to(self.config.invocation_params.dir))
-        except ValueError:
-            return str(path)
+        store = None if given or self.account.replayed else self.store
+        told = describe(report, call.excinfo.value, self, self.account, store, self.settings.command_options)
+        self.user_properties += told
+        report.user_properties += told
 
     # -- the debugger -------------------------------------------------------------------------------------------
 
     def _interact(self, error: BaseException) -> None:
         """Let pytest's debugger in while everything still stands as it failed, and not once more afterwards."""
         debugger: Any = self.config.pluginmanager.getplugin("pdbinvoke")
-        if debugger is None or isinstance(error, _PASSED_ON):
+        if debugger is None or isinstance(error, PASSED_ON):
             return
         with self._not_storing():
             call = pytest.CallInfo.from_call(functools.partial(_raise, error), when="call")

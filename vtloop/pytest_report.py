@@ -1,0 +1,129 @@
+"""What pytest prints about a failing test of ours: its own frames, and one section that ends in a command.
+
+Called by the item when its report is made.  It must never run anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bdb
+import os
+import shlex
+import unittest
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import _pytest
+import pluggy
+import pytest
+from _pytest._code.code import Traceback
+from _pytest.outcomes import Exit, Skipped, XFailed
+
+from vtloop.errors import VtloopError
+from vtloop.explore import Failure
+from vtloop.store import Store
+
+__all__ = ["PASSED_ON", "Account", "describe", "own_frames", "replay_command"]
+
+PASSED_ON = (Exit, Skipped, XFailed, unittest.SkipTest, bdb.BdbQuit, KeyboardInterrupt, SystemExit)
+"""What ends a test at once and is no finding, in whichever run it comes."""
+
+LONGEST_SECTION = 12
+
+_HIDDEN = tuple(
+    os.path.dirname(module.__file__) + os.sep for module in (asyncio, _pytest, pluggy) if module.__file__ is not None
+) + (os.path.dirname(os.path.abspath(__file__)) + os.sep,)
+
+
+@dataclass(slots=True)
+class Account:
+    """What came of the runs of one test.
+
+    Attributes:
+        runs: How many were made.
+        failure: The failure found, if any.
+        notes: What became of a stored failure.
+        replayed: Whether this was a replay that the user asked for.
+    """
+
+    runs: int = 0
+    failure: Failure | None = None
+    notes: list[str] = field(default_factory=list)
+    replayed: bool = False
+
+
+def own_frames(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> Traceback:
+    """The program's own frames: those of asyncio, vtloop and pytest are left out where others remain."""
+    traceback = excinfo.traceback
+    if item.config.getoption("fulltrace", False):
+        return traceback
+    # Other asyncio plugins stand between pytest and a fixture, too.
+    own = [e for e in traceback if not str(e.path).startswith(_HIDDEN) and e.name != "pytest_fixture_setup"]
+    shown = Traceback(own).filter(excinfo) or traceback
+    if item.config.getoption("tbstyle", "auto") == "auto" and len(shown) > 2:
+        shown = Traceback([shown[0], *(entry.with_repr_style("short") for entry in shown[1:-1]), shown[-1]])
+    return shown
+
+
+def replay_command(item: pytest.Item, trace: str) -> str:
+    """The command that plays a run of ``item`` back, for the folder in which pytest was called."""
+    return f"pytest {_quoted_id(item)} --vtloop-replay {trace}"
+
+
+def _quoted_id(item: pytest.Item) -> str:
+    path, colons, rest = item.nodeid.partition("::")
+    here, root = item.config.invocation_params.dir, item.config.rootpath
+    if here != root:
+        path = os.path.relpath(root / path, here).replace(os.sep, "/")
+    node = f"{path}{colons}{rest}"
+    return shlex.quote(node) if "'" in node else f"'{node}'"
+
+
+def describe(
+    report: pytest.TestReport, error: BaseException, item: Any, account: Account, store: Store | None, again: str
+) -> list[tuple[str, object]]:
+    """Add the section to the report of a failed test, and store the failure; gives the properties to tell others.
+
+    Args:
+        report: The report of the failed call.
+        error: What the test failed with.
+        item: The test.
+        account: What came of its runs.
+        store: Where its failure is kept; None for nowhere.
+        again: The flags that make the same runs again.
+    """
+    failure = account.failure
+    if failure is None or isinstance(error, PASSED_ON):
+        if isinstance(error, VtloopError) and not account.replayed:
+            _add_section(report, item, [f"pytest {_quoted_id(item)} {again}".rstrip()])
+        return []
+    told: list[tuple[str, object]] = [("vtloop_seed", failure.seed), ("vtloop_token", failure.token)]
+    path = store.save(item.nodeid, failure.trace) if store is not None else None
+    if path is not None:
+        told.append(("vtloop_stored", path.name))
+        if failure.command is None:
+            failure.command = replay_command(item, shlex.quote(_shown(path, item)))
+    _add_section(report, item, _lines(failure))
+    return [(name, value) for name, value in told if value is not None]
+
+
+def _lines(failure: Failure) -> list[str]:
+    lines = [line for line in failure.summary()[1:] if not line.startswith("replay: ")]
+    if isinstance(failure.error, VtloopError):
+        lines = lines[1:2]  # its report, above, has the rest
+    return [*lines[: LONGEST_SECTION - 1], failure.command] if failure.command is not None else lines
+
+
+def _add_section(report: pytest.TestReport, item: pytest.Item, lines: list[str]) -> None:
+    text = "\n".join(lines)
+    details: Any = report.longrepr
+    if item.config.getoption("showcapture", "all") == "all" or not hasattr(details, "addsection"):
+        report.sections.append(("vtloop", text))
+    else:
+        details.addsection("vtloop", text)  # pytest leaves the sections of the report itself out then
+
+
+def _shown(path: Path, item: pytest.Item) -> str:
+    here = item.config.invocation_params.dir
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
