@@ -26,7 +26,7 @@ class VirtualClock:
 
     def __init__(self, start: float = 0.0) -> None:
         self.ns = round(start * 1e9)
-        self.seconds = self.ns / 1e9
+        self.seconds = float(start)
 
     def move_to(self, ns: int, at_least: float = 0.0) -> None:
         """Set the time to ``ns``; ``at_least`` is the latest float deadline that this instant fulfils."""
