@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vtloop.clock import seconds_text
-from vtloop.entropy import draw, run_seed, stream
+from vtloop.entropy import draw, run_seed, uniforms
 from vtloop.errors import NondeterminismError, ReplayError, UsageError, VtloopError
-from vtloop.options import RUN_DEFAULTS, Options, check_level, resolve
+from vtloop.options import RUN_DEFAULTS, Options, check_level, resolve, with_values
 from vtloop.ready import LEVELS
 from vtloop.run import Command, Outcome
 from vtloop.schedulers.replay import SUSPECTS, FlatReplay
@@ -87,7 +87,7 @@ class Plan:
         if index == 0 and self.scheduler == "portfolio":
             return dataclasses.replace(self.options, lag=0.0)
         seed = run_seed(self.seed, index)
-        uniform = stream(seed, "plan").random
+        uniform = uniforms(seed, "plan").__next__
         level = self._level(uniform)
         scheduler = self._scheduler(uniform) if self.scheduler == "portfolio" else self.scheduler
         if scheduler == "fifo":
@@ -95,7 +95,7 @@ class Plan:
         lag = self.options.lag
         if not lag and not self.exact_time and uniform() < 0.4:
             lag = LAGS[draw(uniform, len(LAGS))]
-        return dataclasses.replace(self.options, seed=seed, scheduler=scheduler, interleave=level, lag=lag)
+        return with_values(self.options, seed=seed, scheduler=scheduler, interleave=level, lag=lag)
 
     def _level(self, uniform: Callable[[], float]) -> str:
         below = LEVELS[: LEVELS.index(self.ceiling) + 1]
@@ -329,7 +329,7 @@ class Campaign:
     def _one(self, options: Options, index: int) -> Outcome:
         """One unrecorded run, its watchdog scaled to the longest run so far (a finding is confirmed with the full)."""
         if options.watchdog and self._longest:
-            options = dataclasses.replace(options, watchdog=min(options.watchdog, max(2.0, 1000 * self._longest)))
+            options = with_values(options, watchdog=min(options.watchdog, max(2.0, 1000 * self._longest)))
         began = time.perf_counter()
         outcome = self._execute(options, record=False)
         self._longest = max(self._longest, time.perf_counter() - began)

@@ -84,20 +84,14 @@ class EventLoop(
         **options: Any,
     ) -> None:
         self._closed = True  # until it is whole: __del__ looks
-        if (
-            seed is None
-            and scheduler is None
-            and interleave is None
-            and start == 0.0
-            and autojump is True
-            and not options
-        ):
-            settings = FACTORY_DEFAULTS
+        if start != 0.0:
+            options["start"] = start
+        if autojump is not True:
+            options["autojump"] = autojump
+        if seed is None and scheduler is None and interleave is None and not options:
+            self._begin(FACTORY_DEFAULTS)
         else:
-            settings = resolve(
-                seed=seed, scheduler=scheduler, interleave=interleave, start=start, autojump=autojump, **options
-            )
-        self._begin(settings)
+            self._begin(resolve(seed=seed, scheduler=scheduler, interleave=interleave, **options))
 
     @classmethod
     def with_options(cls, settings: Options, *, scheduled: bool = True) -> EventLoop:
