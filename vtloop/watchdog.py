@@ -25,7 +25,7 @@ from vtloop.loop import EventLoop
 __all__ = ["Watchdog"]
 
 _RUNNERS = frozenset({EventLoop._run_fifo.__code__, EventLoop._run_chosen.__code__, EventLoop._step_once.__code__})
-_SIGNAL = getattr(signal, "SIGRTMAX", None)
+_SIGNAL: Any = getattr(signal, "SIGRTMAX", None)
 
 
 class _Guard(threading.Thread):
@@ -37,6 +37,7 @@ class _Guard(threading.Thread):
         super().__init__(name="vtloop-watchdog", daemon=True)
         self.watched: list[Watchdog] = []
         self.lock = threading.Lock()
+        self.listening = False  # our signal handler is installed
 
     def run(self) -> None:
         while True:
@@ -66,7 +67,7 @@ class Watchdog:
         self._since = 0.0
         self._cuts = 0
         self._thread = 0
-        self._outer_handler: Any = None
+        self._by_signal = False
 
     def __enter__(self) -> Watchdog:
         if not self.seconds or debugging():
@@ -77,8 +78,10 @@ class Watchdog:
             return self
         self._thread = threading.get_ident()
         self._armed = True
-        if _SIGNAL is not None and threading.current_thread() is threading.main_thread():
-            self._outer_handler = signal.signal(_SIGNAL, self._cut_here)
+        self._by_signal = _SIGNAL is not None and self._thread == threading.main_thread().ident
+        if self._by_signal and not guard.listening:
+            signal.signal(_SIGNAL, _cut_here)
+            guard.listening = True
         with guard.lock:
             guard.watched.append(self)
         return self
@@ -90,11 +93,13 @@ class Watchdog:
         guard = _the_guard()
         with guard.lock:
             guard.watched.remove(self)
-        if self._outer_handler is not None and _SIGNAL is not None:
-            signal.signal(_SIGNAL, self._outer_handler)
-        elif self._cuts:
+        if self._cuts and not self._by_signal:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), None)
         self._seen = None
+
+    def armed_in(self, thread: int) -> bool:
+        """Whether a run of ``thread`` is being cut."""
+        return self._armed and self._cuts > 0 and self._thread == thread
 
     def look(self) -> None:
         """Called in the guard's thread, about twenty times in ``seconds``."""
@@ -120,7 +125,7 @@ class Watchdog:
         if self._loop._cut is None:
             self._loop._cut = self._verdict(frame, runner)
             self._loop._stopping = True
-        if self._outer_handler is not None and _SIGNAL is not None:
+        if self._by_signal:
             signal.pthread_kill(self._thread, _SIGNAL)  # also interrupts a blocking system call
         else:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(StepCut))
@@ -135,9 +140,12 @@ class Watchdog:
         name = owner.get_name() if isinstance(owner, asyncio.Task) else None
         return verdict.stuck_step(self._loop._snapshot(), self.seconds, stack, name)
 
-    def _cut_here(self, signum: int, frame: FrameType | None) -> None:
-        if self._armed:
-            raise StepCut("cut by vtloop's watchdog")
+
+def _cut_here(signum: int, frame: FrameType | None) -> None:
+    """The handler of our signal, in the main thread; it stays installed, and does nothing when no run is cut."""
+    me = threading.get_ident()
+    if _guard is not None and any(dog.armed_in(me) for dog in tuple(_guard.watched)):
+        raise StepCut("cut by vtloop's watchdog")
 
 
 def debugging() -> bool:
