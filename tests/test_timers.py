@@ -32,6 +32,7 @@ def timer(queue: TimerQueue, when_ns: int, name: Any = None) -> TimerHandle:
 def test_empty_queue_has_no_deadline() -> None:
     queue = TimerQueue()
     assert queue.next_deadline() is None
+    assert queue.pop_next() is None
     assert (len(queue), queue.pending(), queue.pop_due(10**18)) == (0, [], [])
     queue._check()
 
@@ -39,8 +40,7 @@ def test_empty_queue_has_no_deadline() -> None:
 def test_ties_come_out_in_order_of_creation() -> None:
     queue = TimerQueue()
     made = [timer(queue, 5, n) for n in range(5)]
-    assert queue.next_deadline() == 5
-    assert queue.pop(5) == made
+    assert queue.pop_next() == (5, made)
 
 
 def test_tie_made_after_the_others_were_sorted_in_comes_last() -> None:
@@ -51,8 +51,7 @@ def test_tie_made_after_the_others_were_sorted_in_comes_last() -> None:
     assert queue.next_deadline() == 5
     third = timer(queue, 5)
     queue._check()
-    assert queue.next_deadline() == 5
-    assert queue.pop(5) == [first, second, third]
+    assert queue.pop_next() == (5, [first, second, third])
 
 
 def test_due_timers_come_out_by_deadline_and_then_creation_up_to_and_including_now() -> None:
@@ -67,8 +66,7 @@ def test_cancelled_timer_is_no_deadline() -> None:
     gone, stays = timer(queue, 1), timer(queue, 2)
     assert queue.next_deadline() == 1
     gone.cancel()
-    assert queue.next_deadline() == 2
-    assert queue.pop(2) == [stays]
+    assert queue.pop_next() == (2, [stays])
     queue._check()
 
 
@@ -87,8 +85,7 @@ def test_one_cancelled_of_a_tie_leaves_the_others_in_order() -> None:
     made = [timer(queue, 3, n) for n in range(4)]
     queue.next_deadline()
     made[1].cancel()
-    assert queue.next_deadline() == 3
-    assert queue.pop(3) == [made[0], made[2], made[3]]
+    assert queue.pop_next() == (3, [made[0], made[2], made[3]])
     queue._check()
 
 
@@ -104,8 +101,7 @@ def test_cancelling_twice_counts_once() -> None:
 def test_cancelling_after_it_was_taken_out_does_not_disturb_the_queue() -> None:
     queue = TimerQueue()
     fired, tie, stays = timer(queue, 1), timer(queue, 1), timer(queue, 2)
-    assert queue.next_deadline() == 1
-    assert queue.pop(1) == [fired, tie]
+    assert queue.pop_next() == (1, [fired, tie])
     fired.cancel()
     tie.cancel()
     assert len(queue) == 1
@@ -116,8 +112,7 @@ def test_cancelling_after_it_was_taken_out_does_not_disturb_the_queue() -> None:
 def test_single_timer_taken_out_may_be_cancelled_too() -> None:
     queue = TimerQueue()
     fired = timer(queue, 1)
-    queue.next_deadline()
-    queue.pop(1)
+    queue.pop_next()
     fired.cancel()
     assert len(queue) == 0
     queue._check()
@@ -132,8 +127,7 @@ def test_sweeping_out_cancelled_timers_keeps_order_of_ties() -> None:
         gone.cancel()
     assert len(queue) == 4
     queue._check()
-    assert queue.next_deadline() == 9
-    assert queue.pop(9) == stay
+    assert queue.pop_next() == (9, stay)
 
 
 def test_cancelled_timers_do_not_pile_up() -> None:
@@ -214,12 +208,13 @@ class AgainstAList(RuleBasedStateMachine):
 
     @rule()
     def jump(self) -> None:
-        when = self.queue.next_deadline()
-        if when is None:
+        found = self.queue.pop_next()
+        if found is None:
             assert self.model == []
             return
+        when, out = found
         self.now = when
-        out = self.queue.pop(when)
+        assert when == self.in_order()[0]._when_ns
         assert out == [handle for handle in self.model if handle._when_ns == when]
         self.model = [handle for handle in self.model if handle._when_ns != when]
         self.taken += out
