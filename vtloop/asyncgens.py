@@ -53,6 +53,10 @@ class AsyncGenerators(LoopState):
         if not loop.is_closed():
             loop.call_soon_threadsafe(loop.create_task, agen.aclose())
 
+    def has_asyncgens(self) -> bool:
+        """Whether any async generator was iterated."""
+        return bool(self._asyncgens)
+
     async def shutdown_asyncgens(self) -> None:
         """Close all living async generators, in the order in which they were first iterated."""
         self._asyncgens_shut = True

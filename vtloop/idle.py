@@ -240,7 +240,7 @@ class IdleRules(ManualClock, ExecutorCalls):
         """The tasks whose step stands ready."""
         ready = [getattr(entry[1], "__self__", None) for entry in self._ready]
         if self._line is not None:
-            ready += [getattr(item[3], "__self__", None) for item in self._line.items]
+            ready += [getattr(item[3], "__self__", None) for item in self._line.waiting()]
         return [task for task in dict.fromkeys(ready) if isinstance(task, asyncio.Task)]
 
     def _snapshot(self) -> verdict.Snapshot:

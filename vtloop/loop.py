@@ -27,7 +27,7 @@ from vtloop.failures import ExceptionHandling
 from vtloop.handles import DebugHandle, DebugTimerHandle, Handle
 from vtloop.idle import POLL_TURNS, IdleRules
 from vtloop.manual import ManualClock
-from vtloop.options import FACTORY_DEFAULTS, Options, resolve
+from vtloop.options import FACTORY_DEFAULTS, Options, resolved
 from vtloop.ready import BARRIER, MARK, Observer, ReadyLine, order_ties
 from vtloop.schedulers import Scheduler, make_scheduler
 from vtloop.scheduling import Scheduling, call_soon_into
@@ -91,7 +91,7 @@ class EventLoop(
         if seed is None and scheduler is None and interleave is None and not options:
             self._begin(FACTORY_DEFAULTS)
         else:
-            self._begin(resolve(seed=seed, scheduler=scheduler, interleave=interleave, **options))
+            self._begin(resolved(seed=seed, scheduler=scheduler, interleave=interleave, **options))
 
     @classmethod
     def with_options(cls, settings: Options, *, scheduled: bool = True) -> EventLoop:
@@ -334,15 +334,14 @@ class EventLoop(
 
     # Hot: the same under a scheduler.
     def _run_chosen(self, line: ReadyLine) -> None:
-        take, items = line.take, line.items
+        items = line.items
         quick = self._observer is None
         lag = self._lag_ns
         self._limit = self._step_limit()
         try:
             self._turns += line.drop_mark()
             turns = self._next_turn(line, POLL_TURNS)
-            while True:
-                item = take()
+            for item in line.stream:
                 callback = item[3]
                 if callback is None:
                     self._turns += 1

@@ -6,6 +6,7 @@ Used by every entrance (loop, functions, marker, flags, command line).  It must 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ __all__ = [
     "Options",
     "check_level",
     "resolve",
+    "resolved",
     "with_values",
 ]
 
@@ -104,6 +106,18 @@ def resolve(base: Options = FACTORY_DEFAULTS, **given: Any) -> Options:
     if "autojump" in values and not isinstance(values["autojump"], bool):
         raise UsageError(f"autojump must be True or False, got {values['autojump']!r}")
     return with_values(base, **values)
+
+
+def resolved(**given: Any) -> Options:
+    """`resolve` over the defaults of a bare loop, remembered for the latest options: a test suite has few."""
+    if all(isinstance(value, (int, float, str, type(None))) for value in given.values()):
+        return _remembered(**given)
+    return resolve(**given)
+
+
+@functools.lru_cache(maxsize=64, typed=True)
+def _remembered(**given: Any) -> Options:
+    return resolve(**given)
 
 
 def with_values(base: Options, **values: Any) -> Options:

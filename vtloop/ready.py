@@ -8,8 +8,9 @@ pick any index of the *window*; this file alone decides how far the window reach
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
+from math import trunc
 from types import MethodType
 from typing import Any, Protocol
 
@@ -56,6 +57,10 @@ PATIENCE = 200
 """How often an item may be passed over; then it alone is the window."""
 
 
+WIDE = 256
+"""Items from which on the head of a line is given away lazily."""
+
+
 class Observer(Protocol):
     """Watches a line to name its items; only in runs whose events are recorded."""
 
@@ -83,8 +88,6 @@ class ReadyLine:
 
     Taking an item costs O(1) amortised plus one ``list.pop(index)`` (a memmove); nothing is scanned twice.
 
-    Invariant: the first ``_free`` items of the line are free; what stands behind them is unknown, a barrier or a
-    fence.
     Invariant: ``takes`` plus the length of the line is the number of arrivals.  So an item's ``born``, its number of
     arrival, is the take at which stock asyncio would run it, and for the head of the line ``takes - born`` is how
     often it was passed over (its *age*).
@@ -92,6 +95,7 @@ class ReadyLine:
     Attributes:
         items: What stands in the line; the loop's hot path appends to it directly, everything else through `arrive`.
         arrivals: The counter of arrivals.
+        stream: Gives the items in the order in which they run.
         takes: How many items were taken so far.
         indices: The recorded choices: for each window with more than one item, the index picked.
         sizes: The number of options of each of these choices.
@@ -101,7 +105,6 @@ class ReadyLine:
     """
 
     __slots__ = (
-        "_free",
         "_mark_matters",
         "_observer",
         "_pick",
@@ -110,6 +113,7 @@ class ReadyLine:
         "items",
         "sizes",
         "step_rule",
+        "stream",
         "takes",
         "uniform",
         "wakeup_rule",
@@ -127,45 +131,81 @@ class ReadyLine:
         self._mark_matters = mark_matters
         self._observer = observer
         self.uniform: Callable[[], float] | None = None
-        self.items: list[Item] = []
+        self.items: list[Any] = []
         self.arrivals = itertools.count()
         self.indices: list[int] = []
         self.sizes: list[int] = []
         self.takes = 0
-        self._free = 0
+        self.stream: Iterator[Item] = self._stream()
 
-    # Hot: called once a step.  Measured by the column "random" of the benchmarks.
     def take(self) -> Item:
         """Remove and return the item to run next, asking the scheduler if there is a choice.
 
         The line must not be empty (the loop keeps a mark in it).
         """
-        items = self.items
-        count = len(items)
-        free = self._free
-        while free < count and not items[free][0]:
-            free += 1
-        options = free
-        if free < count:
-            # The window: everything free, then a barrier, or a fence if it is the oldest; but ending the turn is no
-            # choice where it would change nothing.
-            stop = items[free]
-            if not free or (stop[0] == BARRIER and (stop[3] is not None or free + 1 < count or self._mark_matters())):
-                options = free + 1
-        if options > 1 and self.takes - items[0][1] < PATIENCE:
-            uniform = self.uniform
-            index = int(uniform() * options) if uniform is not None else self._pick(items, options)
-            self.indices.append(index)
-            self.sizes.append(options)
-            item = items.pop(index)
-        else:
-            index = 0
-            item = items.pop(0)
-        self._free = free - 1 if index < free else free
-        if self._observer is not None:
-            self._observer.taken(item, index, options)
-        self.takes += 1
-        return item
+        return next(self.stream)
+
+    # Hot: every step under a scheduler.  A generator, because its local variables live from step to step; the head of
+    # a wide line is given away lazily, because a list moves all its items when it loses the first.  Measured by the
+    # column "random" of the benchmarks.
+    def _stream(self) -> Iterator[Item]:
+        items, observer, mark_matters = self.items, self._observer, self._mark_matters
+        pop, picked, offered = items.pop, self.indices.append, self.sizes.append
+        free = head = 0  # Invariant: items[:head] are gone, items[head:free] are free
+        stop: Any = None  # Invariant: items[free] where known: the first item that is not free
+        wide = False
+        while True:
+            if stop is None:
+                count = len(items)
+                while free < count and not items[free][0]:
+                    free += 1
+                stop = items[free] if free < count else None
+                wide = count > WIDE and observer is None and self.uniform is not None
+            index, options = 0, free - head
+            if options:
+                # The window: everything free, then a barrier; but ending the turn is no choice where it would change
+                # nothing.
+                if (
+                    stop is not None
+                    and stop[0] == BARRIER
+                    and (stop[3] is not None or free + 1 < len(items) or mark_matters())
+                ):
+                    options += 1
+                if options > 1 and self.takes - items[head][1] < PATIENCE:
+                    uniform = self.uniform
+                    index = trunc(uniform() * options) if uniform is not None else self._pick(items, options)
+                    picked(index)
+                    offered(options)
+            else:
+                # A barrier or a fence at the head runs alone.
+                options, stop = 1, None
+                free += 1
+            if index:
+                at = head + index
+                item = pop(at)
+                if at < free:
+                    free -= 1
+                else:
+                    stop = None
+            elif wide:
+                item, items[head] = items[head], None
+                head += 1
+                if head > WIDE or item[3] is None:
+                    del items[:head]
+                    free -= head
+                    head = 0
+            elif head:
+                item = items[head]
+                del items[: head + 1]
+                free -= head + 1
+                head = 0
+            else:
+                item = pop(0)
+                free -= 1
+            if observer is not None:
+                observer.taken(item, index, options)
+            self.takes += 1
+            yield item
 
     def arrive(self, entry: Entry) -> None:
         """Let an entry join the line, under the rule for its kind."""
@@ -201,26 +241,37 @@ class ReadyLine:
         self._observer = self.uniform = None
         self._pick = _first
         self.indices, self.sizes = [], []
+        self._restart()
 
     def drop_mark(self) -> bool:
         """Take a mark that an interrupted turn left behind out of the line; whether there was one."""
+        self._restart()
         for index, item in enumerate(self.items):
             if item[3] is None:
                 del self.items[index]
                 self.takes += 1
-                self._free = min(self._free, index)
                 return True
         return False
 
+    def waiting(self) -> list[Item]:
+        """What stands in the line, in order of arrival."""
+        return [item for item in self.items if item is not None]
+
+    def _restart(self) -> None:
+        self.items[:] = self.waiting()
+        self.stream = self._stream()
+
     def __len__(self) -> int:
         """How many items stand in the line, the mark included."""
-        return len(self.items)
+        return len(self.waiting())
 
     def clear(self) -> None:
         """Forget everything that stands ready, and keep the records."""
-        self.takes += len(self.items)
+        self.takes += len(self)
         self.items.clear()
-        self._free = 0
+        self.stream = iter(())
+        # They hold the loop and the scheduler, and would keep them alive until a garbage collection.
+        self._mark_matters, self._pick = bool, _first
 
 
 def _first(items: Sequence[Item], options: int) -> int:
@@ -244,6 +295,9 @@ def order_ties(due: list[TimerHandle], choose: Callable[[str, int], int]) -> lis
     """
     if not any(a._when_ns == b._when_ns and may_swap(a, b) for a, b in pairwise(due)):
         return due
+    first = due[0]
+    if all(timer._absolute and timer._when == first._when for timer in due):
+        return _any_order(due, choose)
     ordered: list[TimerHandle] = []
     near: list[TimerHandle] = []
     blocked: list[int] = []  # for each timer of ``near``: how many older ones there it may not overtake
@@ -270,4 +324,15 @@ def order_ties(due: list[TimerHandle], choose: Callable[[str, int], int]) -> lis
         for position in range(index, len(near)):
             if blocked[position] and not may_swap(taken, near[position]):
                 blocked[position] -= 1
+    return ordered
+
+
+def _any_order(due: list[TimerHandle], choose: Callable[[str, int], int]) -> list[TimerHandle]:
+    """`order_ties` for timers each of which may change places with each."""
+    near, ordered = due[:8], []
+    for timer in due[8:]:
+        ordered.append(near.pop(choose("timer", 8)))
+        near.append(timer)
+    while near:
+        ordered.append(near.pop(choose("timer", len(near)) if len(near) > 1 else 0))
     return ordered

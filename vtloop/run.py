@@ -231,8 +231,11 @@ def _unwind(loop: EventLoop, outcome: Outcome) -> None:
             task.cancel()
         if left:
             _drain(loop, asyncio.wait(left))
-        _drain(loop, loop.shutdown_asyncgens())
-        _drain(loop, loop.shutdown_default_executor())
+        # Hot: each of them is a run of its own, a tenth of a small program.
+        if loop.has_asyncgens():
+            _drain(loop, loop.shutdown_asyncgens())
+        if loop.has_calls():
+            _drain(loop, loop.shutdown_default_executor())
         if outcome.error is None:
             outcome.error = _with_background(loop, None)
     finally:

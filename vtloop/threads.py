@@ -141,6 +141,10 @@ class ExecutorCalls(LoopState):
             await asyncio.wait([asyncio.wrap_future(future, loop=self) for future in waiting])
         self._end_helpers()
 
+    def has_calls(self) -> bool:
+        """Whether any executor call was made."""
+        return bool(self._calls or self._helpers)
+
     def _run_calls(self, must: bool = False) -> None:
         """Choose which executor calls end now; with ``must`` at least one does."""
         calls = self._calls
