@@ -309,10 +309,6 @@ class Fixtures:
         for definition, request in reversed(self._wide):
             attempt(lambda definition=definition, request=request: definition.finish(request))  # type: ignore[misc]
         self._wide.clear()
-        for definition, cached, ends in self._aside:
-            definition.cached_result = cached
-            definition._finalizers.extend(ends)
-        self._aside.clear()
         item.funcargs.clear()
         item.funcargs.update(self._kept)
         made = item._request._fixture_defs
@@ -320,6 +316,10 @@ class Fixtures:
         for name in [name for name, definition in made.items() if definition.cached_result is None]:
             del made[name]
             places.pop(name, None)
+        for definition, cached, ends in self._aside:
+            definition.cached_result = cached
+            definition._finalizers.extend(ends)
+        self._aside.clear()
         return failed
 
     def _set_aside(self) -> None:
