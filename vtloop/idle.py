@@ -171,17 +171,29 @@ class IdleRules(ManualClock, ExecutorCalls):
         if self._daemon_tasks is None:
             self._daemon_tasks = set()
         self._daemon_tasks.add(hash(task))
+        waited_for = future_waited_for(task)
+        for handle in self._timers.pending():
+            if waited_for is not None and any(thing is waited_for for thing in handle._args or ()):
+                handle._background = True
 
     def _note_task(self, task: asyncio.Task[Any]) -> None:
-        """A task was made while there are daemons: it is one if its maker is one, or if a glob names it."""
-        maker = asyncio.current_task(self) if self._thread_id is not None else None
-        names = (task.get_name(), getattr(task.get_coro(), "__qualname__", "") if not task.done() else "")
-        globs = self.options.daemons
-        if self._is_daemon(maker) or any(fnmatchcase(name, glob) for glob in globs for name in names):
+        """A task was made while there are daemons: it is one if its maker is one."""
+        if self._is_daemon(asyncio.current_task(self) if self._thread_id is not None else None):
             self._mark_daemon(task)
 
     def _is_daemon(self, task: asyncio.Task[Any] | None) -> bool:
-        return task is not None and self._daemon_tasks is not None and hash(task) in self._daemon_tasks
+        """Whether ``task`` was marked, or a glob names it (its name may come after it is made); main never is."""
+        if task is None or task is self._main:
+            return False
+        if self._daemon_tasks is not None and hash(task) in self._daemon_tasks:
+            return True
+        globs = self.options.daemons
+        if globs and not task.done():
+            names = (task.get_name(), getattr(task.get_coro(), "__qualname__", ""))
+            if any(fnmatchcase(name, glob) for glob in globs for name in names):
+                self._mark_daemon(task)
+                return True
+        return False
 
     def _note_timer_owner(self, handle: TimerHandle) -> None:
         owner = asyncio.current_task(self) if self._thread_id is not None else None
