@@ -141,6 +141,7 @@ def _ordered_set(items: Iterable[Any] = ()) -> Any:
 _REGISTRY = "_scheduled_tasks" if hasattr(asyncio.tasks, "_scheduled_tasks") else "_all_tasks"
 _PLAIN: Any = getattr(asyncio.tasks, _REGISTRY, None)
 _ORDERED: Any = _InOrder(_PLAIN)
+_NAMES = vars(asyncio.tasks)
 _running = 0
 
 
@@ -150,16 +151,18 @@ def orderly_tasks_module(on: bool) -> None:
     Calls nest.  The names are shadowed in the module's own namespace, so functions imported early are covered.
     """
     global _running
-    _running += 1 if on else -1
-    names = vars(asyncio.tasks)
-    if on and _running == 1:
-        names["set"] = _ordered_set
-        if _PLAIN is not None:
-            names[_REGISTRY] = _ORDERED
-    elif not on and _running == 0:
-        names.pop("set", None)
-        if _PLAIN is not None:
-            names[_REGISTRY] = _PLAIN
+    if on:
+        _running += 1
+        if _running == 1:
+            _NAMES["set"] = _ordered_set
+            if _PLAIN is not None:
+                _NAMES[_REGISTRY] = _ORDERED
+    else:
+        _running -= 1
+        if not _running:
+            _NAMES.pop("set", None)
+            if _PLAIN is not None:
+                _NAMES[_REGISTRY] = _PLAIN
 
 
 def logger() -> logging.Logger:

@@ -16,6 +16,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Iterator
+from types import CoroutineType
 from typing import Any
 
 from vtloop import cpython
@@ -152,6 +153,9 @@ class EventLoop(
     def run_forever(self) -> None:
         """Run until `stop` is called, or until a verdict is raised because nothing can happen any more."""
         self._check_can_run()
+        self._run()
+
+    def _run(self) -> None:
         collecting = gc.isenabled()
         self._thread_id = threading.get_ident()
         try:
@@ -196,7 +200,8 @@ class EventLoop(
         asyncio._set_running_loop(None)
         cpython.orderly_tasks_module(False)
         self._unhook_asyncgens()
-        self._track_origins(False)
+        if self._outer_depth is not None:
+            self._track_origins(False)
 
     def run_until_complete(self, future: Any) -> Any:
         """Run until ``future`` (or the task made of a coroutine) is done; give its result or raise its exception.
@@ -207,14 +212,14 @@ class EventLoop(
         """
         self._check_can_run()
         fresh = not asyncio.isfuture(future)
-        main = asyncio.ensure_future(future, loop=self)
+        main = self.create_task(future) if type(future) is CoroutineType else asyncio.ensure_future(future, loop=self)
         if fresh:
             # A hang is raised as a verdict; "Task was destroyed" would only repeat it.
             cpython.hush_destroyed(main)
         outer, self._main = self._main, main
         main.add_done_callback(_stop_loop)
         try:
-            self.run_forever()
+            self._run()
         except BaseException:
             if fresh and main.done() and not main.cancelled():
                 main.exception()  # it is on its way to the caller already
@@ -257,12 +262,14 @@ class EventLoop(
         if self._line is not None:
             self._line.clear()
         self._due.clear()
-        self._timers.clear()
+        if len(self._timers):
+            self._timers.clear()
         if self._verdict is not None:
             for task in self._tasks.pending():
                 cpython.hush_destroyed(task)  # the verdict has named it
         self._tasks.clear()
-        self._close_threads()
+        if self._special:
+            self._close_threads()
 
     def __enter__(self) -> EventLoop:
         return self
