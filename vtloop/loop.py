@@ -255,6 +255,8 @@ class EventLoop(
             return
         if self._debug:
             cpython.logger().debug("Close %r", self)
+        if self._verdict is not None:
+            self._tasks.abandon()  # the verdict has named them
         self._closed = self._odd = True
         self._arrive = _refuse
         self.__dict__.pop("call_soon", None)
@@ -264,9 +266,6 @@ class EventLoop(
         self._due.clear()
         if len(self._timers):
             self._timers.clear()
-        if self._verdict is not None:
-            for task in self._tasks.pending():
-                cpython.hush_destroyed(task)  # the verdict has named it
         self._tasks.clear()
         if self._special:
             self._close_threads()

@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from vtloop import cpython
 from vtloop.errors import UsageError, VtloopError
 from vtloop.loop import EventLoop
 from vtloop.options import Options
@@ -239,8 +238,7 @@ def _unwind(loop: EventLoop, outcome: Outcome) -> None:
         if outcome.error is None:
             outcome.error = _with_background(loop, None)
     finally:
-        for task in loop._tasks.pending():
-            cpython.hush_destroyed(task)
+        loop._tasks.abandon()
         for task in loop._tasks.unread():
             task.exception()
         loop.close()

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from types import CodeType, FrameType
 from typing import Any, TypeVar
 
-from vtloop.cpython import exception_unread
+from vtloop.cpython import exception_unread, hush_destroyed
 
 __all__ = ["Origin", "Task", "TaskRegistry", "origin_above"]
 
@@ -88,6 +89,15 @@ class TaskRegistry:
     def pending(self) -> list[asyncio.Task[Any]]:
         """The tasks that are not done, in order of creation."""
         return [task for task in self._tasks if not task.done()]
+
+    def abandon(self) -> None:
+        """Drop what is still pending without a word, while the loop still takes what closing coroutines put in."""
+        for task in self._tasks:  # closing may append to it
+            if not task.done():
+                hush_destroyed(task)
+                coro: Any = task.get_coro()
+                with suppress(BaseException):  # whatever its finally blocks raise: it had its cancel
+                    coro.close()
 
     def unread(self) -> list[asyncio.Task[Any]]:
         """The failed tasks whose exception nobody has read, in order of creation."""
