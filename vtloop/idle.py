@@ -235,7 +235,7 @@ class IdleRules(ManualClock, ExecutorCalls):
         self._raise(verdict.budget(self._snapshot(), "max_steps", f"{self.options.max_steps:,} steps"))
 
     def _count_idle_jump(self, request: Request) -> None:
-        alive = (len(self._tasks.pending()), self._tasks_made) if request.jumps % 1000 == 0 else request.tasks_alive
+        alive = (len(self._tasks.pending()), self._tasks.made) if request.jumps % 1000 == 0 else request.tasks_alive
         if alive != request.tasks_alive:
             request.tasks_alive = alive
             request.jumps = 0

@@ -110,9 +110,11 @@ def resolve(base: Options = FACTORY_DEFAULTS, **given: Any) -> Options:
 
 def resolved(**given: Any) -> Options:
     """`resolve` over the defaults of a bare loop, remembered for the latest options: a test suite has few."""
-    if all(isinstance(value, (int, float, str, type(None))) for value in given.values()):
-        return _remembered(**given)
-    return resolve(**given)
+    scheduler = given.get("scheduler")
+    try:
+        return _remembered(**given) if scheduler is None or isinstance(scheduler, str) else resolve(**given)
+    except TypeError:  # a value without a hash, such as a list of globs
+        return resolve(**given)
 
 
 @functools.lru_cache(maxsize=64, typed=True)

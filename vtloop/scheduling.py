@@ -199,10 +199,6 @@ class Scheduling(LoopState):
             self._tasks.add(task)  # type: ignore[arg-type]
         return task
 
-    def _count_task(self) -> int:
-        self._tasks_made += 1
-        return self._tasks_made
-
     def set_task_factory(self, factory: Callable[..., Any] | None) -> None:
         """Make tasks with ``factory(loop, coro, **kwargs)``; None brings the default back.
 

@@ -60,7 +60,6 @@ class LoopState(asyncio.AbstractEventLoop):
 
     # The run.
     _tasks: TaskRegistry
-    _tasks_made = 0
     _task_factory: Callable[..., Any] | None = None
     _main: asyncio.Future[Any] | None = None
     _steps = 0

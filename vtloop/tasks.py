@@ -6,6 +6,7 @@ Made by the loop's ``create_task`` and by its eager factory.  A task must never 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -45,15 +46,14 @@ class Task(asyncio.Task[T]):
 
     __slots__ = ("_number", "_origin")
 
-    def __init__(self, coro: Any, *, loop: Any, **kwargs: Any) -> None:
+    def __init__(self, coro: Any, *, loop: Any, name: str | None = None, **kwargs: Any) -> None:
         # The number comes first: registering the task hashes it inside the constructor.
-        self._number: int = loop._count_task()
+        tasks: TaskRegistry = loop._tasks
+        self._number: int = tasks.count()
         caller = sys._getframe(1)
         self._origin: Origin = origin_above(caller.f_back or caller)
-        if kwargs.get("name") is None:
-            kwargs["name"] = f"Task-{self._number}"
-        super().__init__(coro, loop=loop, **kwargs)
-        loop._tasks.add(self)
+        super().__init__(coro, loop=loop, name=f"Task-{self._number}" if name is None else name, **kwargs)
+        tasks.add(self)
 
     def __hash__(self) -> int:
         return self._number
@@ -67,15 +67,18 @@ class TaskRegistry:
     they are judged at the end of the run.
     """
 
-    __slots__ = ("_sweep_at", "_tasks")
+    __slots__ = ("_sweep_at", "_tasks", "count", "made")
 
     def __init__(self) -> None:
+        self.count = itertools.count(1).__next__  # numbers the tasks of this loop
+        self.made = 0  # how many were added
         self._tasks: list[asyncio.Task[Any]] = []
         self._sweep_at = 64
 
     def add(self, task: asyncio.Task[Any]) -> None:
         """Hold ``task``; amortised O(1)."""
         self._tasks.append(task)
+        self.made += 1
         if len(self._tasks) > self._sweep_at:
             kept = []
             for held in self._tasks:

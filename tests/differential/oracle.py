@@ -12,7 +12,7 @@ import asyncio
 import itertools
 from typing import Any
 
-from vtloop.tasks import Task
+from vtloop.tasks import Task, TaskRegistry
 
 __all__ = ["OneCallbackTurns", "OracleLoop", "Quiescent", "ReversedLine", "ReversedTies"]
 
@@ -61,10 +61,7 @@ class OracleLoop(asyncio.BaseEventLoop):
         self.now = 0.0
         self._selector = _JumpingSelector(self)
         self._timer_numbers = itertools.count()
-        self._task_numbers = itertools.count(1)
-        # What `Task` asks of its loop: a number, and to be held.
-        self._count_task = self._task_numbers.__next__
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = TaskRegistry()  # what `Task` asks of its loop: a number, and to be held
         self.set_task_factory(None)
 
     def time(self) -> float:
