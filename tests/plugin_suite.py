@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 pytest_plugins = ["pytester"]
 
+ROOT = Path(__file__).parent.parent
 PLUGINS = {"vtloop": "vtloop.pytest_plugin", "asyncio": "pytest_asyncio.plugin", "anyio": "anyio.pytest_plugin"}
 PLUGINS["xdist"] = "xdist.plugin"
 
@@ -43,6 +45,7 @@ Suite = Callable[..., pytest.RunResult]
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suite:
     """``suite(source, *arguments, plugins=(), ini="", apart=False)``: pytest's result; None leaves the files alone."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 
     def run(
@@ -60,8 +63,8 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suite:
 
 
 def section(result: pytest.RunResult) -> list[str]:
-    """The lines of the last section "vtloop", up to the next rule or heading."""
+    """The lines of the last section "vtloop", which end in the command."""
     lines = result.stdout.lines
     start = max(i for i, line in enumerate(lines) if line.strip("-_ ") == "vtloop") + 1
-    ends = (i for i in range(start, len(lines)) if lines[i].startswith(("vtloop:", "====", "----", "____", "!!!!")))
-    return lines[start : next(ends)]
+    command = next(i for i in range(start, len(lines)) if lines[i].startswith("pytest "))
+    return lines[start : command + 1]

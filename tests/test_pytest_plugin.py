@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 import xml.etree.ElementTree
 from pathlib import Path
 
@@ -97,11 +98,14 @@ def test_marks_added_while_collecting_count(suite, pytester):
 @pytest.mark.parametrize(
     ("mark", "sentence"),
     [
-        ("(rums=3)", "unknown option 'rums'; allowed: 'runs', 'seed', 'scheduler', 'interleave', 'exact_time', 'fresh'"),
+        (
+            "(rums=3)",
+            "unknown option 'rums'; allowed: 'runs', 'seed', 'scheduler', 'interleave', 'exact_time', 'fresh'",
+        ),
         ("(200)", "@pytest.mark.vtloop takes keywords only, got 200; allowed: 'runs'"),
         ("(runs=0)", "runs must be a whole number, 1 or more, got 0"),
         ("(interleave='tasks')", "interleave='tasks' needs a seed or a scheduler"),
-        ("(seed=1, interleave='task')", "unknown level 'task'; allowed: 'timing', 'wakeups', 'tasks'"),
+        ("(seed=1, interleave='task')", "unknown level 'task' for interleave; allowed: 'timing', 'wakeups', 'tasks'"),
         ("(fresh='none')", "unknown fresh='none'; allowed: 'all', 'async'"),
         ("(seed='often')", "seed must be an int or None, got 'often'"),
     ],
@@ -118,7 +122,10 @@ def test_a_mark_on_a_sync_test_is_refused_in_one_sentence(suite):
     result = suite("@pytest.mark.vtloop\ndef test_x():\n    pass")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["test_it.py::test_x: @pytest.mark.vtloop needs an async def; a plain test gets a loop from the fixture vt_loop"]
+        [
+            "test_it.py::test_x: @pytest.mark.vtloop needs an async def; "
+            "a plain test gets a loop from the fixture vt_loop"
+        ]
     )
     assert "Traceback" not in result.stdout.str()
 
@@ -148,6 +155,7 @@ def test_skip_and_xfail_end_a_test_at_once(suite, pytester):
     assert [name.rpartition("-")[0] for name in stored] == ["test_it--test_fail"]
 
 
+@pytest.mark.slow
 def test_importorskip_unittest_skip_and_exit_pass_through(suite):
     result = suite(
         """
@@ -175,6 +183,7 @@ def runs_of(result: pytest.RunResult) -> int:
     return int(re.search(r"^vtloop: \d+ tests?, (\d+) runs?", result.stdout.str(), re.M)[1])
 
 
+@pytest.mark.slow
 def test_flag_before_marker_before_ini(suite):
     source = """
         @pytest.mark.vtloop(runs=3)
@@ -192,6 +201,7 @@ def test_flag_before_marker_before_ini(suite):
     assert runs_of(suite(source, "--vtloop", "--vtloop-option", "runs=4")) == 8
 
 
+@pytest.mark.slow
 def test_the_options_of_a_run_follow_from_seed_runs_and_scheduler(suite):
     source = """
         @pytest.mark.vtloop
@@ -205,8 +215,7 @@ def test_the_options_of_a_run_follow_from_seed_runs_and_scheduler(suite):
     """
 
     def seen(*args: str) -> set[str]:
-        lines = suite(source, "--vtloop", "-s", *args).stdout.lines
-        return {line.lstrip(".") for line in lines if line.lstrip(".").startswith(("marked", "unmarked"))}
+        return set(re.findall(r"\b(?:un)?marked \w+ \S+ \w+ \S+", suite(source, "--vtloop", "-s", *args).stdout.str()))
 
     assert seen() == {"marked None fifo timing 0.0", "unmarked None fifo timing 0.0"}
     assert seen("--vtloop-seed=4") == {"marked 4 random wakeups 0.0", "unmarked 4 random wakeups 0.0"}
@@ -251,7 +260,9 @@ def test_a_random_seed_is_drawn_once_and_printed(suite):
             print("seed", asyncio.get_running_loop().options.seed)
     """
     result = suite(source, "--vtloop-seed=random", "-s")
-    drawn = re.search(r"^vtloop: seed (\d+), drawn for this run \(again: --vtloop-seed \1\)$", result.stdout.str(), re.M)
+    drawn = re.search(
+        r"^vtloop: seed (\d+), drawn for this run \(again: --vtloop-seed \1\)$", result.stdout.str(), re.M
+    )
     assert result.stdout.str().count(f"seed {drawn[1]}\n") == 2
     again = suite(source, f"--vtloop-seed={drawn[1]}", "-s")
     assert again.stdout.str().count(f"seed {drawn[1]}\n") == 2
@@ -410,7 +421,7 @@ def test_the_printed_command_is_enough_by_itself_elsewhere(suite, pytester, tmp_
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(elsewhere)
         patch.setenv("PYTHONHASHSEED", "12345")
-        again = pytester.run("python", "-m", "pytest", "-p", "vtloop.pytest_plugin", *command[1:])
+        again = pytester.run(sys.executable, "-m", "pytest", "-p", "vtloop.pytest_plugin", *command[1:])
     again.assert_outcomes(failed=1)
     assert [line for line in again.stdout.lines if line.startswith("E ")] == [
         line for line in first.stdout.lines if line.startswith("E ")
@@ -474,6 +485,7 @@ def test_a_replay_that_no_longer_fits_is_a_replay_error(suite, pytester):
     result.stdout.fnmatch_lines(["E *ReplayError: the recorded choices do not fit this program*"])
 
 
+@pytest.mark.slow
 def test_the_debugger_stops_before_anything_is_cancelled(suite, pytester, monkeypatch):
     source = """
         torn_down = []
@@ -498,14 +510,15 @@ def test_the_debugger_stops_before_anything_is_cancelled(suite, pytester, monkey
     pytester.makepyfile(test_it="")
     token = section(suite(source))[-1].rpartition(" ")[2]
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    told = b"p [mine, waiter.done(), torn_down, asyncio.get_event_loop_policy() and resource]\nc\n"
-    arguments = ["python", "-m", "pytest", "-p", "vtloop.pytest_plugin", "test_it.py::test_stuck"]
+    told = b"p [mine, waiter.done(), torn_down, resource]\nc\n"
+    arguments = [sys.executable, "-m", "pytest", "-p", "vtloop.pytest_plugin", "test_it.py::test_stuck"]
     result = pytester.run(*arguments, "--vtloop-replay", token, "--pdb", stdin=told)
-    result.stdout.fnmatch_lines(["*(Pdb) ['a local of mine', False, [[]], 'open'[]]"])
+    assert "(Pdb) ['a local of mine', False, [], 'open']" in result.stdout.str()
     assert result.stdout.str().count("entering PDB") == 1
     result.assert_outcomes(failed=1)
 
 
+@pytest.mark.slow
 def test_the_debugger_serves_other_tests_and_can_be_quit(suite, pytester):
     source = """
         @pytest.mark.vtloop(runs=2)
@@ -518,7 +531,7 @@ def test_the_debugger_serves_other_tests_and_can_be_quit(suite, pytester):
             assert 0
     """
     suite(source)
-    arguments = ["python", "-m", "pytest", "-p", "vtloop.pytest_plugin", "--pdb"]
+    arguments = [sys.executable, "-m", "pytest", "-p", "vtloop.pytest_plugin", "--pdb"]
     result = pytester.run(*arguments, stdin=b"p mine.done()\nc\np 42\nc\n")
     result.stdout.fnmatch_lines(["*(Pdb) False", "*(Pdb) 42"])
     assert result.stdout.str().count("entering PDB") == 2
@@ -581,11 +594,16 @@ def test_a_stored_failure_runs_first_next_time(suite, pytester):
 
 def test_a_stored_failure_that_no_longer_fails_goes_with_a_note(suite, pytester):
     suite(ORDER)
-    fixed = ORDER.replace("await in_order()", "with __import__('contextlib').suppress(AssertionError): await in_order()")
+    fixed = ORDER.replace(
+        "await in_order()", "with __import__('contextlib').suppress(AssertionError): await in_order()"
+    )
     result = suite(fixed)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
-        ["vtloop: the stored failure of test_it.py::test_order no longer fails and was removed", "vtloop: 1 test, 51 runs"]
+        [
+            "vtloop: the stored failure of test_it.py::test_order no longer fails and was removed",
+            "vtloop: 1 test, 51 runs",
+        ]
     )
     assert stored(pytester) == []
     assert "no longer" not in suite(None).stdout.str()
@@ -606,7 +624,9 @@ def test_a_stored_failure_that_no_longer_fits_is_dropped_and_no_failure(suite, p
     changed = ORDER.replace("await in_order()", "await asyncio.sleep(1)")
     result = suite(changed)
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["vtloop: the stored failure of test_it.py::test_order was dropped: it no longer fits*"])
+    result.stdout.fnmatch_lines(
+        ["vtloop: the stored failure of test_it.py::test_order was dropped: it no longer fits*"]
+    )
     assert stored(pytester) == []
 
 
@@ -617,7 +637,7 @@ def test_a_damaged_file_is_dropped_and_no_failure(suite, pytester, damage):
     file.write_bytes(damage)
     result = suite(ORDER.replace("await in_order()", "pass"), "-W", "error")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["vtloop: the stored failure of test_it.py::test_order was dropped: the trace *"])
+    result.stdout.fnmatch_lines(["vtloop: the stored failure of test_it.py::test_order was dropped: *"])
     assert stored(pytester) == []
 
 

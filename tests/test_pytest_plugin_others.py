@@ -169,7 +169,10 @@ def test_tests_parametrized_for_trio_are_left_alone(suite):
     assert "vtloop: 1 test, 1 run" in lines
     # Without trio installed anyio says so itself: the point is that the test reached anyio.
     assert "trio" in lines
-    assert "VtloopFunction test_anyio[trio]" not in suite(source, "--vtloop", "--collect-only", plugins=("anyio",)).stdout.str()
+    assert (
+        "VtloopFunction test_anyio[trio]"
+        not in suite(source, "--vtloop", "--collect-only", plugins=("anyio",)).stdout.str()
+    )
 
 
 def test_a_wider_async_fixture_made_by_pytest_asyncio_comes_anew_for_ours(suite):

@@ -190,9 +190,10 @@ class MainTask:
             try:
                 value = self.call(_first(values))
             except StopAsyncIteration:
-                raise ValueError(f"the async fixture {_name(function)} ended without a yield") from None
+                raise _broken(function, "ended without a yield") from None
             yield value
-            self.call(_end(values, _name(function)))
+            if not self.call(_end(values)):
+                raise _broken(function, "has more than one yield")
 
         return generator
 
@@ -201,17 +202,20 @@ async def _first(values: AsyncGenerator[Any, None]) -> Any:
     return await values.__anext__()
 
 
-async def _end(values: AsyncGenerator[Any, None], name: str) -> None:
+async def _end(values: AsyncGenerator[Any, None]) -> bool:
+    """Run the rest of a fixture; False when it yields again."""
     try:
         await values.__anext__()
     except StopAsyncIteration:
-        return
+        return True
     await values.aclose()
-    raise ValueError(f"the async fixture {name} has more than one yield")
+    return False
 
 
-def _name(function: Callable[..., Any]) -> str:
-    return str(getattr(function, "__qualname__", function))
+def _broken(function: Callable[..., Any], what: str) -> BaseException:
+    return pytest.fail.Exception(
+        f"the async fixture {getattr(function, '__qualname__', function)} {what}", pytrace=False
+    )
 
 
 def is_async(function: object) -> bool:
