@@ -82,8 +82,8 @@ class Plan:
             base = resolve(RUN_DEFAULTS, seed=seed, scheduler=scheduler, interleave=interleave, **options)
         return cls(runs, seed, scheduler, interleave or ceiling, bool(exact_time), base)
 
-    def options_of(self, index: int) -> Options:
-        """The options of run ``index``: scheduler, level and lag are drawn from its own seed."""
+    def options_of(self, index: int, **extra: Any) -> Options:
+        """The options of run ``index``: scheduler, level and lag are drawn from its own seed; ``extra`` goes in as is."""
         if index == 0 and self.scheduler == "portfolio":
             return dataclasses.replace(self.options, lag=0.0)
         seed = run_seed(self.seed, index)
@@ -95,7 +95,7 @@ class Plan:
         lag = self.options.lag
         if not lag and not self.exact_time and uniform() < 0.4:
             lag = LAGS[draw(uniform, len(LAGS))]
-        return with_values(self.options, seed=seed, scheduler=scheduler, interleave=level, lag=lag)
+        return with_values(self.options, seed=seed, scheduler=scheduler, interleave=level, lag=lag, **extra)
 
     def _level(self, uniform: Callable[[], float]) -> str:
         below = LEVELS[: LEVELS.index(self.ceiling) + 1]
@@ -324,12 +324,15 @@ class Campaign:
             if isinstance(trace.options.scheduler, str):
                 yield -1, trace.options
         for index in range(self.plan.runs):
-            yield index, self.plan.options_of(index)
+            yield index, self.plan.options_of(index, watchdog=self._watchdog())
+
+    def _watchdog(self) -> float | None:
+        """The watchdog, scaled to the longest run so far (a finding is confirmed with the full one)."""
+        full = self.plan.options.watchdog
+        return min(full, max(2.0, 1000 * self._longest)) if full and self._longest else full
 
     def _one(self, options: Options, index: int) -> Outcome:
-        """One unrecorded run, its watchdog scaled to the longest run so far (a finding is confirmed with the full)."""
-        if options.watchdog and self._longest:
-            options = with_values(options, watchdog=min(options.watchdog, max(2.0, 1000 * self._longest)))
+        """One unrecorded run."""
         began = time.perf_counter()
         outcome = self._execute(options, record=False)
         self._longest = max(self._longest, time.perf_counter() - began)

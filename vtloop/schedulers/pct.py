@@ -9,10 +9,10 @@ so that a run stays a function of its seed alone.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from vtloop.cpython import BUILTIN, STEP
 from vtloop.entropy import draw, stream
 from vtloop.schedulers.base import Scheduler
 
@@ -27,30 +27,43 @@ class PctScheduler(Scheduler):
 
     def __init__(self, seed: int, level: str, depth: int = 3) -> None:
         super().__init__(level)
-        source = stream(seed, "pct")
-        self._uniform = source.random
-        length = (16, 64, 256, 1024)[draw(self._uniform, 4)]
-        self._drops = {draw(self._uniform, length) for _ in range(depth - 1)}
+        self._uniform = stream(seed, "pct").random
+        self._drops: frozenset[int] = frozenset()
+        if depth > 1:
+            length = (16, 64, 256, 1024)[draw(self._uniform, 4)]
+            self._drops = frozenset(draw(self._uniform, length) for _ in range(depth - 1))
         self._asked = 0
         self._lowest = 0.0
         self._ranks: dict[Any, float] = {}
+        self._plain: tuple[int, float] = (-1, 0.0)
 
+    # Hot: the greater part of an exploration's picks.
     def pick(self, items: Sequence[Any], options: int) -> int:
         ranks, uniform = self._ranks, self._uniform
-        best, best_rank, best_actor = 0, -float("inf"), None
-        looked = range(options) if options <= _WIDEST else (*range(_WIDEST - 1), options - 1)
-        for index in looked:
+        best, best_rank, best_task = 0, -float("inf"), None
+        for index in range(options) if options <= _WIDEST else (*range(_WIDEST - 1), options - 1):
             item = items[index]
-            actor = getattr(item[3], "__self__", None)
-            if not isinstance(actor, asyncio.Future):
-                actor = item[1]  # a plain callback or the turn's end: a new actor each time, known by its birth
-            known = ranks.get(actor)
-            rank = ranks[actor] = uniform() if known is None else known
+            callback = item[3]
+            kind = type(callback)
+            task: Any = None
+            if kind is STEP or kind is BUILTIN:
+                task = callback.__self__
+                # Hot: a number hashes in C, a task does not.
+                task = getattr(task, "_number", task)
+                rank = ranks.get(task)
+                if rank is None:
+                    rank = ranks[task] = uniform()
+            elif self._plain[0] == item[1]:
+                rank = self._plain[1]
+            else:
+                # A plain callback or the turn's end, known by its birth; a window holds one at most.
+                rank = uniform()
+                self._plain = (item[1], rank)
             if rank > best_rank:
-                best, best_rank, best_actor = index, rank, actor
-        if self._asked in self._drops and best_actor is not None:
+                best, best_rank, best_task = index, rank, task
+        if self._drops and self._asked in self._drops and best_task is not None:
             self._lowest -= 1.0
-            ranks[best_actor] = self._lowest
+            ranks[best_task] = self._lowest
         self._asked += 1
         return best
 
