@@ -301,12 +301,14 @@ traces = st.builds(
 quiet = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.mark.slow
 @quiet
 @given(traces)
 def test_any_trace_survives_a_file(tmp_path, trace):
     assert read(trace.save(tmp_path / "t.json")) == trace
 
 
+@pytest.mark.slow
 @quiet
 @given(traces)
 def test_any_trace_that_fits_survives_a_token(trace):
@@ -316,6 +318,7 @@ def test_any_trace_that_fits_survives_a_token(trace):
         assert (read(text).options, read(text).check) == (trace.options, trace.check)
 
 
+@pytest.mark.slow
 @quiet
 @given(st.data())
 def test_a_file_with_any_byte_changed_is_refused_or_means_the_same(tmp_path, data):
@@ -329,6 +332,7 @@ def test_a_file_with_any_byte_changed_is_refused_or_means_the_same(tmp_path, dat
         assert "\n" not in str(exc)
 
 
+@pytest.mark.slow
 @quiet
 @given(st.data())
 def test_a_token_with_any_character_changed_is_refused_or_means_the_same(data):

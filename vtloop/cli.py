@@ -11,6 +11,7 @@ import dataclasses
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -23,10 +24,10 @@ from vtloop.ready import LEVELS
 from vtloop.targets import FORMS
 from vtloop.trace import made_by
 
-__all__ = ["FOUND", "INTERRUPTED", "MISFIT", "OK", "USAGE", "main"]
+__all__ = ["BUG", "FOUND", "INTERRUPTED", "MISFIT", "OK", "USAGE", "main"]
 
-OK, FOUND, USAGE, MISFIT, INTERRUPTED = 0, 1, 2, 3, 130
-"""The exit statuses: nothing found; a failure found or reproduced; usage; the trace does not fit; Ctrl-C."""
+OK, FOUND, USAGE, MISFIT, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
+"""The exit statuses: nothing found; a failure found or reproduced; usage; the trace does not fit; ours; Ctrl-C."""
 
 COMMANDS = ("run", "explore", "replay", "show", "check")
 
@@ -83,6 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.note("interrupted")
         return INTERRUPTED
+    except Exception:
+        console.clear()
+        traceback.print_exc()
+        console.note("this is a bug in vtloop; please report it with the lines above")
+        return BUG
     finally:
         console.close()
 

@@ -95,11 +95,14 @@ class Console:
             stream.flush()
         except UnicodeEncodeError:
             stream.write(text.encode("ascii", "backslashreplace").decode())
-        except BrokenPipeError:
+        except OSError as exc:
+            # From now on, also what the interpreter flushes at its end goes nowhere.
             with contextlib.suppress(OSError, ValueError):
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, stream.fileno())
                 os.close(nowhere)
+            if not isinstance(exc, BrokenPipeError) and stream is not sys.stderr:
+                self.note(f"standard output cannot be written to: {exc.strerror}")
         except ValueError:
             pass  # the program has closed the stream
 

@@ -149,7 +149,7 @@ def _from_file(text: str, path: str) -> Iterator[ModuleType]:
             yield _from_module(text, ".".join(parts))
             return
         name = parts[-1]
-        if not _is_free(name, path):
+        if not _is_free(name):
             name = f"{name}_{zlib.crc32(os.path.abspath(path).encode()):08x}"
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
@@ -162,16 +162,16 @@ def _from_file(text: str, path: str) -> Iterator[ModuleType]:
         except BaseException as exc:
             del sys.modules[name]
             _refuse(text, exc)
-        yield module
+        try:
+            yield module
+        finally:
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
 
 
-def _is_free(name: str, path: str) -> bool:
+def _is_free(name: str) -> bool:
     """Whether a module may be called ``name``: no other module is."""
-    known = sys.modules.get(name)
-    if known is not None:
-        file = getattr(known, "__file__", None)
-        return file is not None and os.path.abspath(file) == os.path.abspath(path)
-    return name not in sys.stdlib_module_names
+    return name not in sys.modules and name not in sys.stdlib_module_names
 
 
 def _refuse(text: str, exc: BaseException) -> NoReturn:
