@@ -383,8 +383,12 @@ def test_runs_that_part_are_nondeterminism_in_task_terms():
         await asyncio.gather(*(one() for _ in range(next(numbers))))
         raise Broken
 
+    def first_level(seed):
+        return Plan.of(scheduler="random", interleave="tasks", seed=seed).options_of(0).interleave
+
+    seed = next(seed for seed in range(100) if first_level(seed) == "tasks")
     with pytest.raises(vtloop.NondeterminismError, match="parted at choice 1") as caught:
-        vtloop.explore(main, scheduler="random", interleave="tasks")
+        vtloop.explore(main, scheduler="random", interleave="tasks", seed=seed)
     assert "Task-2 step 1" in str(caught.value)
     assert "random" in str(caught.value)
     first, second = caught.value.data["options"]

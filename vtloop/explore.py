@@ -83,7 +83,7 @@ class Plan:
         return cls(runs, seed, scheduler, interleave or ceiling, bool(exact_time), base)
 
     def options_of(self, index: int, **extra: Any) -> Options:
-        """The options of run ``index``: scheduler, level and lag are drawn from its own seed; ``extra`` goes in as is."""
+        """The options of run ``index``: scheduler, level and lag are drawn from its own seed, ``extra`` is kept."""
         if index == 0 and self.scheduler == "portfolio":
             return dataclasses.replace(self.options, lag=0.0)
         seed = run_seed(self.seed, index)
