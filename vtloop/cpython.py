@@ -178,8 +178,13 @@ def set_task_name(task: Any, name: str) -> None:
 
 
 def callback_source(handle: Any) -> str:
-    """The callback of a handle as asyncio's logs show it (``asyncio.format_helpers._format_callback_source``)."""
-    text: str = vars(asyncio.format_helpers)["_format_callback_source"](handle._callback, handle._args)
+    """The callback of a handle as asyncio's logs show it (``asyncio.format_helpers._format_callback_source``).
+
+    From 3.13 on its arguments are shown in debug mode only, by a keyword argument ``debug``.
+    """
+    describe = vars(asyncio.format_helpers)["_format_callback_source"]
+    options = {"debug": handle._loop.get_debug()} if "debug" in (describe.__kwdefaults__ or ()) else {}
+    text: str = describe(handle._callback, handle._args, **options)
     return text
 
 
