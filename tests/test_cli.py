@@ -351,6 +351,25 @@ def test_a_stored_failure_that_the_exploration_could_not_find_is_left_out(cli, p
     assert out.startswith("20 runs")
 
 
+def test_a_stored_failure_that_is_mended_is_dropped_with_a_note(cli, project):
+    cli("explore", "programs.py:race", "-n", "100")
+    (path,) = Path(".vtloop").glob("*.json")
+    text = (project / "programs.py").read_text()
+    (project / "programs.py").write_text(text.replace("assert order == [0, 1], order", "pass"))
+    status, out, _ = cli("explore", "programs.py:race", "-n", "20")
+    assert status == 0
+    assert f"the stored failure {path} does not fail any more: dropped" in out.splitlines()
+    assert not path.exists()
+
+
+def test_where_nothing_can_be_stored_the_token_has_to_do(cli, project):
+    (project / ".vtloop").write_text("not a folder")
+    status, out, _ = cli("explore", "programs.py:race", "-n", "100")
+    assert status == 1
+    assert "not stored: .vtloop/ cannot be written to" in out
+    assert cli(*shlex.split(last_line(out))[1:])[0] == 1
+
+
 def test_a_broken_stored_trace_is_passed_over(cli, project):
     cli("explore", "programs.py:race", "-n", "100")
     (path,) = Path(".vtloop").glob("*.json")

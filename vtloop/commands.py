@@ -23,7 +23,7 @@ from typing import Any, TextIO
 from vtloop.api import replay_outcome
 from vtloop.clock import seconds_text
 from vtloop.console import Console, failure_text, outcome_data, quiet
-from vtloop.errors import UsageError
+from vtloop.errors import TraceError, UsageError
 from vtloop.explore import Campaign, Exploration, Failure, Plan, failure_from
 from vtloop.options import RUN_DEFAULTS, Options, resolve
 from vtloop.pytest_target import run_pytest
@@ -121,7 +121,7 @@ def _ended(console: Console, target: Target, outcome: Outcome, data: dict[str, A
             console.data({**data, "status": error.status})
             return error.status
     _keep(failure, target)
-    console.say(*failure_text(failure), failure.command or "")
+    console.say(*failure_text(failure), *([failure.command] if failure.command else []))
     console.data({**data, "failure": failure.to_dict()})
     return error.status if isinstance(error, ScriptExit) and data["command"] == "run" else 1
 
@@ -184,8 +184,9 @@ def _explore(request: Request, target: Target, plan: Plan) -> int:
 
     data = {"command": "explore", "target": target.text}
     with _Quiet(target, request.given.show_output, console.json) as quieted:
-        stored = [] if isinstance(target, PytestTarget) else _stored(target.text, plan)
-        campaign = Campaign(plan, quieted.execute, target=target.text, stored=stored, progress=progress)
+        stored = _stored(target.text, plan)
+        traces = list(stored.values())
+        campaign = Campaign(plan, quieted.execute, target=target.text, stored=traces, progress=progress)
         try:
             found = campaign.search()
         except (KeyboardInterrupt, SystemExit) as exc:
@@ -194,6 +195,10 @@ def _explore(request: Request, target: Target, plan: Plan) -> int:
             return _left(console, exc, f"run {made}", {**data, "runs": made})
         finally:
             console.clear()
+    passed = found.runs if found.failure is None else found.runs - 1
+    for path in list(stored)[:passed]:
+        path.unlink(missing_ok=True)
+        found.notes.append(f"the stored failure {path} does not fail any more: dropped")
     return _explored(console, target, found, quieted.printed, data)
 
 
@@ -205,8 +210,9 @@ def _explored(console: Console, target: Target, found: Exploration, printed: str
         return 0
     path = _keep(failure, target, always=True)
     head = str(dataclasses.replace(found, failure=None)).removesuffix("no failure found").rstrip()
-    console.say(head, "FAILED", *failure_text(failure, printed), f"stored: {path}", failure.command or "")
-    console.data({**data, **found.to_dict(), "path": str(path), "printed": printed})
+    where = f"stored: {path}" if path is not None else f"not stored: {FOLDER}/ cannot be written to"
+    console.say(head, "FAILED", *failure_text(failure, printed), where, *([failure.command] if failure.command else []))
+    console.data({**data, **found.to_dict(), "path": str(path) if path is not None else None, "printed": printed})
     return 1
 
 
@@ -248,14 +254,22 @@ class _Quiet:
 
 
 def _keep(failure: Failure, target: Target, always: bool = False) -> Path | None:
-    """Set the command that plays ``failure`` back; store its trace if wanted, or if it does not fit into a token."""
+    """Set the command that plays ``failure`` back; store its trace if wanted, or if it does not fit into a token.
+
+    None when nothing was stored.
+    """
     token = failure.token
     path = None
     if always or token is None:
         store = Store(Path())
-        store._make_folder()
         name = store.path(target.text)
-        path = failure.trace.save(name.with_name(f"{name.stem}-{failure.trace.check.replace('/', '-')}.json"))
+        try:
+            store._make_folder()
+            path = failure.trace.save(name.with_name(f"{name.stem}-{failure.trace.check.replace('/', '-')}.json"))
+        except (OSError, TraceError):
+            path = None  # a read-only folder: the token has to do
+    if token is None and path is None:
+        return None
     failure.command = f"vtloop replay {token or shlex.quote(str(path))} {_quoted(target)}"
     return path
 
@@ -266,9 +280,9 @@ def _quoted(target: Target) -> str:
     return shlex.quote(text) + (f" -- {shlex.join(arguments)}" if arguments else "")
 
 
-def _stored(text: str, plan: Plan) -> list[Trace]:
-    """Earlier failures of the target that the plan could find again."""
-    found = []
+def _stored(text: str, plan: Plan) -> dict[Path, Trace]:
+    """Earlier failures of the target that the plan could find again, with their files."""
+    found = {}
     name = Store(Path()).path(text)
     for path in sorted(name.parent.glob(f"{name.stem}-*.json"))[:MOST_STORED]:
         try:
@@ -281,7 +295,7 @@ def _stored(text: str, plan: Plan) -> list[Trace]:
             options, seed=base.seed, scheduler=base.scheduler, interleave=base.interleave, lag=base.lag
         )
         if trace.target == text and within and same and not (options.lag and plan.exact_time):
-            found.append(trace)
+            found[path] = trace
     return found
 
 
