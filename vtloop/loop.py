@@ -1,9 +1,8 @@
-"""The event loop: the only file that runs callbacks.
+"""The event loop: its making, its life, and the list of its parts.
 
-``turn``: the mark at the end of the line is reached, timers now due join, and everything that stands ready runs; when
-only the mark is left the clock jumps to the next timer (`vtloop.idle`).  ``step``: one entry of the ready line runs
-in its context.  Under asyncio's own order this is a ``deque.popleft`` loop; with a scheduler every step is picked from
-a window (`vtloop.ready`).  It must never decide what may be reordered, and never read a real clock.
+Each part is a file with one idea: `vtloop.scheduling` puts things in, `vtloop.turns` takes them out and runs them,
+`vtloop.idle` says what happens when nothing is ready, `vtloop.manual` moves the clock by hand, `vtloop.threads` deals
+with real threads; `vtloop.state` lists what they share.  This file must never run a callback.
 """
 
 from __future__ import annotations
@@ -24,31 +23,21 @@ from vtloop.asyncgens import AsyncGenerators
 from vtloop.boundary import ClosedDoors
 from vtloop.clock import VirtualClock
 from vtloop.errors import StepCut, VtloopError
-from vtloop.failures import ExceptionHandling
-from vtloop.handles import DebugHandle, DebugTimerHandle, Handle
-from vtloop.idle import POLL_TURNS, IdleRules
-from vtloop.manual import ManualClock
 from vtloop.options import FACTORY_DEFAULTS, Options, resolved
-from vtloop.ready import BARRIER, MARK, Observer, ReadyLine, order_ties
+from vtloop.ready import Observer, ReadyLine
 from vtloop.schedulers import Scheduler, make_scheduler
 from vtloop.scheduling import Scheduling, call_soon_into
 from vtloop.tasks import TaskRegistry
-from vtloop.threads import ExecutorCalls
 from vtloop.timers import TimerQueue
+from vtloop.turns import Turns
 
 __all__ = ["EventLoop"]
-
-LAG_STEPS = 9
-"""Options of a lag choice: none, or one to eight eighths of the ``lag`` option."""
 
 
 class EventLoop(
     Scheduling,
-    IdleRules,
-    ManualClock,
-    ExecutorCalls,
+    Turns,
     AsyncGenerators,
-    ExceptionHandling,
     ClosedDoors,
     asyncio.AbstractEventLoop,
 ):
@@ -69,8 +58,6 @@ class EventLoop(
         UsageError: An unknown option or value; the message says what is allowed.
     """
 
-    _limit = float("inf")  # of steps
-    _turn_left = 0  # entries of the current turn that `step` has not run yet
     _outer_depth: int | None = None
     _cut: VtloopError | None = None  # set by the watchdog: the verdict over a step that did not return
 
@@ -294,216 +281,6 @@ class EventLoop(
         if asyncio._get_running_loop() is not None:
             raise RuntimeError("Cannot run the event loop while another loop is running")
 
-    # -- the turn -----------------------------------------------------------------------------------------------
-
-    # Hot: the whole of a program under asyncio's own order. Keep everything else out of the inner loop.
-    def _run_fifo(self) -> None:
-        ready = self._ready
-        popleft = ready.popleft
-        todo, self._turn_left = self._turn_left, 0
-        steps, limit = self._steps, self._step_limit()
-        turns = POLL_TURNS
-        try:
-            while True:
-                if not todo:
-                    if self._attend:
-                        self._join_due()
-                    todo = len(ready)
-                    if todo:
-                        turns -= 1
-                        if turns < 0:
-                            self._steps = steps
-                            turns = self._poll()
-                            todo = len(ready)
-                    elif not self._stopping:
-                        self._steps = steps
-                        self._idle()
-                        todo = len(ready)
-                        turns = POLL_TURNS
-                steps += todo
-                for _ in range(todo):
-                    context, callback, args = popleft()
-                    try:
-                        context.run(callback, *args)
-                    except (SystemExit, KeyboardInterrupt):
-                        raise
-                    except BaseException as exc:
-                        self._callback_failed(callback, args, context, exc)
-                todo = 0
-                if self._stopping:
-                    break
-                if steps > limit:
-                    self._steps = steps
-                    self._spend_steps()
-        finally:
-            self._steps = steps
-
-    # Hot: the same under a scheduler.
-    def _run_chosen(self, line: ReadyLine) -> None:
-        items = line.items
-        quick = self._observer is None
-        lag = self._lag_ns
-        self._limit = self._step_limit()
-        try:
-            self._turns += line.drop_mark()
-            turns = self._next_turn(line, POLL_TURNS)
-            for item in line.stream:
-                callback = item[3]
-                if callback is None:
-                    self._turns += 1
-                    if self._stopping:
-                        break
-                    if turns and items and quick and not self._attend and line.takes < self._limit:
-                        turns -= 1
-                        items.append((BARRIER, next(line.arrivals), None, None, ()))
-                        continue
-                    turns = self._next_turn(line, turns)
-                    continue
-                args = item[4]
-                try:
-                    item[2].run(callback, *args)
-                except (SystemExit, KeyboardInterrupt):
-                    raise
-                except BaseException as exc:
-                    self._callback_failed(callback, args, item[2], exc)
-                if lag:
-                    lag = self._lag()
-        finally:
-            self._steps = line.takes - self._turns
-
-    def _next_turn(self, line: ReadyLine, turns: int) -> int:
-        """The mark is reached: let due timers join, make something ready if nothing is, and set a new mark."""
-        self._steps = line.takes - self._turns
-        if self._attend:
-            self._join_due()
-        if line.items:
-            turns -= 1
-            if turns < 0:
-                turns = self._poll()
-        elif not self._stopping:
-            self._idle()
-            turns = POLL_TURNS
-        if self._steps > self._limit:
-            self._spend_steps()
-        line.arrive(MARK)
-        return turns
-
-    def _mark_matters(self) -> bool:
-        """Whether ending the turn now would let anything join, though nothing stands behind the mark."""
-        return self._attend
-
-    def _join_due(self) -> None:
-        """Let the timers now due, and executor calls that end here, join the line."""
-        self._attend = False
-        if self._calls:
-            self._run_calls()
-            self._attend = bool(self._calls)
-        due = self._due
-        if self._clock_moved:
-            self._clock_moved = False
-            due = self._timers.pop_due(self._clock.ns) + due
-        if due:
-            self._due = []
-            if len(due) > 1:
-                due.sort(key=_deadline)
-            self._fire(due)
-
-    def _fire(self, due: list[Any]) -> None:
-        """Put timers into the line; ``due`` is in (deadline, creation) order."""
-        if self._line is not None and len(due) > 1:
-            due = order_ties(due, self.choose)
-        clock, arrive = self._clock, self._arrive
-        latest = clock.seconds
-        for handle in due:
-            if handle._callback is not None:
-                if handle._when > latest:
-                    latest = handle._when
-                arrive((handle._context, handle._fire, ()))
-        clock.seconds = latest
-
-    def _step_once(self) -> bool:
-        """Run one callback, starting a turn if need be; False when nothing was left to run."""
-        line = self._line
-        if line is not None:
-            while True:
-                if not line.items:
-                    if not self._can_go_on() and not self._due:
-                        return False
-                    self._next_turn(line, POLL_TURNS)
-                item = line.take()
-                if item[3] is not None:
-                    break
-                self._turns += 1
-            context, callback, args = item[2:5]
-        else:
-            if not self._turn_left:
-                self._join_due()
-                if not self._ready:
-                    if not self._can_go_on():
-                        return False
-                    self._idle()
-                self._turn_left = len(self._ready)
-                if not self._turn_left:
-                    return False
-            self._turn_left -= 1
-            context, callback, args = self._ready.popleft()
-            self._steps += 1
-        try:
-            context.run(callback, *args)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            self._callback_failed(callback, args, context, exc)
-        return True
-
-    def _callback_failed(self, callback: Any, args: Any, context: Any, exc: BaseException) -> None:
-        """Report what a callback raised, as asyncio's handle does."""
-        if isinstance(exc, StepCut):
-            self._stopping = True
-            return
-        handle = getattr(callback, "__self__", None)
-        if not isinstance(handle, Handle):
-            handle = asyncio.Handle(callback, args, self, context)
-        report: dict[str, Any] = {
-            "message": f"Exception in callback {cpython.callback_source(handle)}",
-            "exception": exc,
-            "handle": handle,
-        }
-        if isinstance(handle, (DebugHandle, DebugTimerHandle)) and handle._source_traceback:
-            report["source_traceback"] = handle._source_traceback
-        if not self._came_out_of_advance(exc):
-            self.call_exception_handler(report)
-        self._current_handle = None
-
-    # -- choices ------------------------------------------------------------------------------------------------
-
-    def choose(self, kind: str, options: int) -> int:
-        """Pick one of ``options`` (0 to ``options - 1``) and record it; 0 under asyncio's own order.
-
-        ``kind`` names what is chosen in reports.  0 must be what a calm day gives.
-        """
-        scheduler, line = self._scheduler, self._line
-        if options < 2 or scheduler is None or line is None:
-            return 0
-        uniform = line.uniform
-        if uniform is not None and kind != "lag":
-            index = int(uniform() * options)
-        else:
-            index = scheduler.choose(kind, options)
-        line.indices.append(index)
-        line.sizes.append(options)
-        if self._observer is not None:
-            self._observer.chosen(kind, index, options)
-        return index
-
-    def _lag(self) -> int:
-        """A step may take a bit of virtual time, so that several timers fall due in one turn."""
-        if len(self._timers):
-            eighths = self.choose("lag", LAG_STEPS)
-            if eighths:
-                self.elapse(self._lag_ns * eighths / 8e9)
-        return self._lag_ns
-
     # -- debug mode ---------------------------------------------------------------------------------------------
 
     def get_debug(self) -> bool:
@@ -532,11 +309,6 @@ class EventLoop(
         elif self._outer_depth is not None:
             sys.set_coroutine_origin_tracking_depth(self._outer_depth)
             self._outer_depth = None
-
-
-def _deadline(handle: Any) -> int:
-    when_ns: int = handle._when_ns
-    return when_ns
 
 
 def _refuse(entry: object) -> None:
