@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vtloop.cpython import logger
-
-if TYPE_CHECKING:
-    from vtloop.timers import TimerQueue
 
 __all__ = ["DebugHandle", "DebugTimerHandle", "Handle", "TimerHandle"]
 
@@ -74,12 +71,12 @@ class TimerHandle(Handle, asyncio.TimerHandle):
         _made_ns: The virtual time at which the timer was made.
         _absolute: Made by ``call_at`` (two equal values of which may fire in either order).
         _background: Made by a daemon task; set only while there are daemons.
-        _queue: The queue it waits in, told when it is cancelled; None for one that is due at once.
+        _queue: The `vtloop.timers.TimerQueue` it waits in, told when it is cancelled; None for one that is due at once.
     """
 
     __slots__ = ("_absolute", "_background", "_made_ns", "_queue", "_when_ns")
     _background: bool
-    _queue: TimerQueue | None
+    _queue: Any
     _when: float
     _when_ns: int
     _made_ns: int

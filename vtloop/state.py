@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from vtloop.diagnosis.verdict import Snapshot
     from vtloop.errors import VtloopError
     from vtloop.handles import TimerHandle
-    from vtloop.manual import Request
     from vtloop.options import Options
     from vtloop.ready import Observer, ReadyLine
     from vtloop.schedulers import Scheduler
@@ -71,7 +70,7 @@ class LoopState(asyncio.AbstractEventLoop):
     _thread_id: int | None = None
 
     # Manual requests (`vtloop.manual`), executor calls (`vtloop.threads`).
-    _requests: tuple[Request, ...] = ()
+    _requests: tuple[Any, ...] = ()
     _calls: Any = ()
     _lag_ns = 0
 
