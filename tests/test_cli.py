@@ -688,7 +688,7 @@ def test_a_node_id_becomes_arguments_for_pytest():
 
 
 @pytest.mark.slow
-def test_a_pytest_test_is_run_and_explored(project):
+def test_a_pytest_test_is_run_explored_and_replayed(project):
     body = textwrap.indent(PROGRAMS[PROGRAMS.index("        events = ") : PROGRAMS.index("    async def other")], "")
     (project / "test_it.py").write_text(
         "import asyncio, pytest\n\n@pytest.mark.vtloop\nasync def test_race():\n"
@@ -700,6 +700,11 @@ def test_a_pytest_test_is_run_and_explored(project):
     assert explored.returncode == 1, explored.stdout
     assert "--vtloop-replay" in explored.stdout
     assert process("run", "test_it.py::test_nothing").returncode == 2
+    (token,) = {word for word in explored.stdout.split() if word.startswith("vt1.")}
+    replayed = process("replay", token, "test_it.py::test_race")
+    assert (replayed.returncode, "assert [1, 0] == [0, 1]" in replayed.stdout) == (1, True)
+    (project / "test_it.py").write_text("import pytest\n\n@pytest.mark.vtloop\nasync def test_race(): pass\n")
+    assert process("replay", token, "test_it.py::test_race").returncode == 3
 
 
 # -- processes -------------------------------------------------------------------------------------------------------
