@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 import vtloop
 
 pytestmark = pytest.mark.vtloop
