@@ -50,6 +50,8 @@ def test_tasks_that_are_left_are_cancelled_in_the_order_of_their_creation(seed):
 @pytest.mark.parametrize("seed", [None, 1])
 @pytest.mark.parametrize("verdict", [False, True])
 def test_tasks_that_will_not_end_are_dropped_silently(seed, verdict):
+    loop = None
+
     async def swallows():
         while True:
             try:
@@ -63,8 +65,34 @@ def test_tasks_that_will_not_end_are_dropped_silently(seed, verdict):
         finally:
             await for_ever()
 
+    async def takes_from_a_queue():
+        queue = asyncio.Queue()
+        while True:
+            try:
+                await queue.get()  # closing it later puts something into the loop
+            except asyncio.CancelledError:
+                pass
+
+    async def refuses_to_be_closed():
+        while True:
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                pass
+            except GeneratorExit:
+                await asyncio.sleep(1)
+
+    async def starts_more():
+        try:
+            await takes_from_a_queue()
+        finally:
+            loop.create_task(for_ever())
+
     async def main():
-        tasks = [asyncio.create_task(program()) for program in (swallows, hangs_in_finally)]
+        nonlocal loop
+        loop = asyncio.get_running_loop()
+        programs = (swallows, hangs_in_finally, takes_from_a_queue, refuses_to_be_closed, starts_more)
+        tasks = [asyncio.create_task(program()) for program in programs]
         await asyncio.sleep(1)
         if verdict:
             await for_ever()
@@ -74,7 +102,7 @@ def test_tasks_that_will_not_end_are_dropped_silently(seed, verdict):
         with pytest.raises(vtloop.DeadlockError):
             vtloop.run(main, seed=seed)
     else:
-        assert vtloop.run(main, seed=seed) == 2
+        assert vtloop.run(main, seed=seed) == 5
 
 
 @pytest.mark.parametrize("delay", [0, 1])
