@@ -20,6 +20,7 @@ from vtloop.entropy import draw, run_seed, uniforms
 from vtloop.errors import NondeterminismError, ReplayError, UsageError, VtloopError
 from vtloop.options import RUN_DEFAULTS, Options, check_level, resolve, with_values
 from vtloop.ready import LEVELS
+from vtloop.recording import Recording
 from vtloop.run import Command, Outcome
 from vtloop.schedulers.replay import SUSPECTS, FlatReplay
 from vtloop.trace import Trace
@@ -181,7 +182,8 @@ class Failure:
         ]
         choices = self.trace.choices or ()
         if choices:
-            lines.append(f"{len(choices)} choices deviate from asyncio's own order; the last of them:")
+            deviate = "1 choice deviates" if len(choices) == 1 else f"{len(choices)} choices deviate"
+            lines.append(f"{deviate} from asyncio's own order; the last of them:")
             lines += [f"  {choice.words}"[:160] for choice in choices[-3:]]
         if self.command:
             lines.append(f"replay: {self.command}")
@@ -347,8 +349,8 @@ class Campaign:
         if options.scheduler != "fifo":
             level, indices, sizes = options.interleave, first.indices, first.sizes
 
-            def scheduler(_: object) -> FlatReplay:
-                return FlatReplay(level, indices, sizes)
+            def scheduler(recording: Recording) -> FlatReplay:
+                return FlatReplay(level, indices, sizes, recording)
 
         second = self._execute(options, record=True, scheduler=scheduler, command=self._command)
         if isinstance(second.error, (NondeterminismError, ReplayError)):

@@ -100,7 +100,10 @@ def resolve(base: Options = FACTORY_DEFAULTS, **given: Any) -> Options:
             values[name] = _number(name, values[name], getattr(FACTORY_DEFAULTS, name))
     if "daemons" in values:
         daemons = values["daemons"] or ()
-        values["daemons"] = (daemons,) if isinstance(daemons, str) else tuple(daemons)
+        globs = (daemons,) if isinstance(daemons, str) else tuple(daemons)
+        if not all(isinstance(glob, str) for glob in globs):
+            raise UsageError(f"daemons must be globs over names, got {daemons!r}")
+        values["daemons"] = globs
     if values.get("lag") and chosen == "fifo":
         raise UsageError(f"lag={values['lag']!r} needs a seed; without one time is exact")
     if "autojump" in values and not isinstance(values["autojump"], bool):

@@ -26,7 +26,7 @@ Key = tuple[str, int]
 """``(task, its step)``; for plain callbacks ``("callback", n)``, for the end of a turn ``("turn", n)``."""
 
 Event = tuple[int, int, str, int, int]
-"""``(step, time in ns, what ran, index picked, options)``."""
+"""``(step, counted from 1, time in ns, what ran, index picked, options)``."""
 
 
 class Recording:
@@ -50,7 +50,9 @@ class Recording:
         self._after: Key = ("start", 0)
         self._nth: dict[str, int] = {}
         self._line: ReadyLine | None = None
-        self.on_admitted: Callable[[Item], None] | None = None
+        self._ran = 0
+        self._arrived: list[Item] = []
+        self.on_named: Callable[[Item, Key], None] | None = None
 
     def attach(self, line: ReadyLine) -> None:
         """Called with the line that is watched."""
@@ -63,36 +65,53 @@ class Recording:
 
     # -- the observer's part ------------------------------------------------------------------------------------
 
-    def key(self, entry: Entry) -> Key:
-        """The identity of an arriving entry."""
+    def key(self, entry: Entry) -> Key | None:
+        """The identity of an arriving entry; None for a task, which may not have its name yet (see `key_of`)."""
         callback = entry[1]
         if callback is None:
             return ("turn", next(self._turns))
-        task = _task_of(callback)
-        if task is None:
-            return ("callback", next(self._callbacks))
-        name = self._name(task)
-        step = self._steps[name] = self._steps.get(name, 0) + 1
-        return (name, step)
+        return ("callback", next(self._callbacks)) if _task_of(callback) is None else None
 
     def admitted(self, item: Item) -> None:
         """An item has joined the line."""
-        if self.on_admitted is not None:
-            self.on_admitted(item)
+        if self.on_named is not None:
+            self._arrived.append(item)
+
+    def settle(self) -> None:
+        """Name what has arrived: called when the step that let it arrive is over (`KeyedReplay` waits for it)."""
+        if self._arrived and self.on_named is not None:
+            arrived, self._arrived = self._arrived, []
+            for item in arrived:
+                self.on_named(item, self.key_of(item))
+
+    def key_of(self, item: Item) -> Key:
+        """The identity of an item that stands in the line: a task has one step there at most."""
+        key: Key | None = item[5]
+        if key is not None:
+            return key
+        task = _task_of(item[3])
+        assert task is not None
+        name = self._name(task)
+        return (name, self._steps.get(name, 0) + 1)
 
     def taken(self, item: Item, index: int, options: int) -> None:
         """An item is about to run."""
         assert self._line is not None
-        key: Key = item[5]
+        self.settle()
+        key = self.key_of(item)
+        label = self.label(item)
+        if item[5] is None:
+            self._steps[key[0]] = key[1]
         if index:
-            before = ", ".join(label(other) for other in self._line.items[:3])
-            words = f"{label(item)} ran before {before}" + (", ..." if index > 3 else "")
+            before = ", ".join(self.label(other) for other in self._line.items[:3])
+            words = f"{label} ran before {before}" + (", ..." if index > 3 else "")
             age = self._line.takes - item[1]
             self.choices.append(Choice("step", key[0], key[1], age, index, options, words))
         self._after = key
         self._nth.clear()
         if item[3] is not None:
-            self._note(label(item), index, options)
+            self._ran += 1
+            self._note(label, index, options)
 
     def chosen(self, kind: str, index: int, options: int) -> None:
         """A choice other than the next step was made."""
@@ -113,6 +132,15 @@ class Recording:
             choice = f" (picked {index} of 0-{options - 1})" if index else ""
             yield f"step {step} t={seconds_text(time_ns)}: {what}{choice}"
 
+    def label(self, item: Item) -> str:
+        """An item of the line in words: ``Task-2 step 3``, or the name of the callback."""
+        key = self.key_of(item)
+        if key[0] == "callback":
+            callback = item[3]
+            inner = getattr(callback.__self__, "_callback", None) or callback
+            return f"callback {getattr(inner, '__qualname__', type(inner).__name__)}"
+        return _step_words(key)
+
     def digest(self) -> str:
         """SHA-256 over all events so far, in hexadecimal."""
         return self._digest.hexdigest()
@@ -120,8 +148,7 @@ class Recording:
     # -- parts --------------------------------------------------------------------------------------------------
 
     def _note(self, what: str, index: int, options: int) -> None:
-        assert self._line is not None
-        event = (self._line.takes, self._clock.ns, what, index, options)
+        event = (self._ran, self._clock.ns, what, index, options)
         self.events.append(event)
         self._digest.update(repr(event).encode())
 
@@ -155,13 +182,3 @@ def _step_words(key: Key) -> str:
     if task == "start":
         return "the start"
     return {"turn": f"the end of turn {step}", "callback": f"callback {step}"}.get(task, f"{task} step {step}")
-
-
-def label(item: Item) -> str:
-    """An item of the line in words: ``Task-2 step 3``, or the name of the callback."""
-    callback, key = item[3], item[5]
-    if key[0] == "callback":
-        owner = getattr(callback, "__self__", None)
-        inner = getattr(owner, "_callback", None) or callback
-        return f"callback {getattr(inner, '__qualname__', type(inner).__name__)}"
-    return _step_words(key)

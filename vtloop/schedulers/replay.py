@@ -12,7 +12,7 @@ from typing import Any
 
 from vtloop.errors import NondeterminismError, ReplayError
 from vtloop.ready import Item, ReadyLine
-from vtloop.recording import Recording, label
+from vtloop.recording import Key, Recording
 from vtloop.schedulers.base import Scheduler
 from vtloop.trace import Choice
 
@@ -31,12 +31,14 @@ class FlatReplay(Scheduler):
         NondeterminismError: A choice has another number of options than it had.
     """
 
-    def __init__(self, level: str, indices: Sequence[int], sizes: Sequence[int]) -> None:
+    def __init__(self, level: str, indices: Sequence[int], sizes: Sequence[int], recording: Recording) -> None:
         super().__init__(level)
+        self._recording = recording
         self._indices, self._sizes = indices, sizes
         self._next = 0
 
     def pick(self, items: Sequence[Any], options: int) -> int:
+        label = self._recording.label
         return self._take(options, lambda: "ready now: " + ", ".join(label(item) for item in items[:options][:6]))
 
     def choose(self, kind: str, options: int) -> int:
@@ -70,18 +72,19 @@ class KeyedReplay(Scheduler):
         self._others = {(*choice.key, choice.age): choice for choice in choices if choice.kind != "step"}
         self._due: dict[int, tuple[Item, Choice]] = {}
         self._line: ReadyLine | None = None
-        recording.on_admitted = self._admitted
+        recording.on_named = self._named
 
     def attach(self, line: ReadyLine) -> None:
         self._line = line
 
-    def _admitted(self, item: Item) -> None:
-        choice = self._steps.get(("step", *item[5]))
+    def _named(self, item: Item, key: Key) -> None:
+        choice = self._steps.get(("step", *key))
         if choice is not None:
             self._due[item[1] + choice.age] = (item, choice)
 
     def pick(self, items: Sequence[Any], options: int) -> int:
         assert self._line is not None
+        self._recording.settle()
         due = self._due.pop(self._line.takes, None)
         if due is None:
             return 0
@@ -90,7 +93,7 @@ class KeyedReplay(Scheduler):
             if items[index] is item:
                 del self._steps[choice.key]
                 return index
-        now = ", ".join(label(other) for other in items[:options][:6])
+        now = ", ".join(self._recording.label(other) for other in items[:options][:6])
         raise _misfit(choice, f"now it cannot run at step {self._line.takes}; ready: {now}")
 
     def choose(self, kind: str, options: int) -> int:
