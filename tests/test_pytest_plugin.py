@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
 import xml.etree.ElementTree
+import zlib
 from pathlib import Path
 
 import pytest
@@ -485,6 +487,68 @@ def test_a_replay_that_no_longer_fits_is_a_replay_error(suite, pytester):
     result.stdout.fnmatch_lines(["E *ReplayError: the recorded choices do not fit this program*"])
 
 
+def test_a_run_too_long_for_a_token_is_named_by_its_file(suite, pytester):
+    source = """
+        class Backwards:
+            def pick(self, window):
+                return len(window) - 1
+
+        @pytest.mark.vtloop(scheduler=Backwards(), interleave="tasks")
+        async def test_many():
+            log = []
+
+            async def worker(i):
+                for _ in range(30):
+                    await asyncio.sleep(0)
+                    log.append(i)
+
+            await asyncio.gather(*(worker(i) for i in range(10)))
+            assert log == sorted(log), "mixed"
+    """
+    first = suite(source)
+    command = shlex.split(section(first)[-1])
+    assert re.fullmatch(r"\.vtloop/test_it--test_many-[0-9a-f]{8}\.json", command[-1])
+    again = suite(source.replace("Backwards(), interleave", "'fifo', runs=1, interleave"), *command[1:])
+    again.assert_outcomes(failed=1)
+    mixed = [line for line in first.stdout.lines if line.startswith("E ")]
+    assert mixed == [line for line in again.stdout.lines if line.startswith("E ")]
+
+
+def test_a_trace_of_another_python_is_noted_and_played(suite, pytester):
+    suite(ORDER)
+    (file,) = (pytester.path / ".vtloop").glob("*.json")
+    body = json.loads(file.read_text())["trace"]
+    body["made_by"]["python"] = "3.9.1"
+    crc = zlib.crc32(json.dumps(body, sort_keys=True).encode())
+    file.write_text(json.dumps({"trace": body, "checksum": f"{crc:08x}"}))
+    result = suite(None, "--vtloop-replay", str(file))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["vtloop: the trace was recorded under Python 3.9.1, this is 3.*"])
+
+
+@pytest.mark.slow
+def test_a_step_that_never_returns_is_cut_and_fixtures_are_torn_down(suite):
+    source = """
+        @pytest.fixture
+        async def resource():
+            yield
+            await asyncio.sleep(1)
+            print("torn down")
+
+        @pytest.mark.vtloop(watchdog=0.3)
+        async def test_stuck(resource):
+            await asyncio.sleep(1)
+            while True:
+                pass
+    """
+    result = suite(source, "-W", "error")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [">       while True:", "E *HangError: a step of Task-1 did not return within 0.3 s*", "torn down"]
+    )
+    assert "also failed" not in result.stdout.str()
+
+
 @pytest.mark.slow
 def test_the_debugger_stops_before_anything_is_cancelled(suite, pytester, monkeypatch):
     source = """
@@ -546,6 +610,7 @@ def test_the_debugger_serves_other_tests_and_can_be_quit(suite, pytester):
 @pytest.mark.slow
 def test_xdist_runs_stores_and_reports(suite, pytester):
     source = """
+        @pytest.mark.xdist_group("some")
         @pytest.mark.vtloop(runs=30)
         @pytest.mark.parametrize("n", [3, 4])
         async def test_order(n):
@@ -556,7 +621,9 @@ def test_xdist_runs_stores_and_reports(suite, pytester):
         async def test_seeds(n, record_property):
             record_property("seen", asyncio.get_running_loop().options.seed)
     """
-    result = suite(source, "-n2", "--junitxml=out.xml", "-W", "error", plugins=("xdist",), apart=True)
+    result = suite(
+        source, "-n2", "--dist=loadgroup", "--junitxml=out.xml", "-W", "error", plugins=("xdist",), apart=True
+    )
     result.assert_outcomes(failed=2, passed=6)
     result.stdout.re_match_lines([r"vtloop: 8 tests, \d+ runs, 2 failures stored in \.vtloop/"])
     assert len(list((pytester.path / ".vtloop").glob("*.json"))) == 2

@@ -87,7 +87,8 @@ def test_without_the_plugin_suites_are_untouched(suite):
     suite(THEIRS, "-p", "no:vtloop.pytest_plugin", plugins=("asyncio", "anyio")).assert_outcomes(passed=3)
 
 
-def test_the_flag_runs_every_async_test_on_the_virtual_loop(suite):
+@pytest.mark.parametrize("mode", ["strict", "auto"])
+def test_the_flag_runs_every_async_test_on_the_virtual_loop(suite, mode):
     source = """
         import pytest_asyncio, unittest
 
@@ -126,7 +127,7 @@ def test_the_flag_runs_every_async_test_on_the_virtual_loop(suite):
         def test_plain():
             pass
     """
-    ini = "anyio_mode = strict"
+    ini = f"asyncio_mode = {mode}"
     result = suite(source, "--vtloop", "-v", "-W", "error", plugins=("asyncio", "anyio"), ini=ini)
     result.assert_outcomes(passed=6, failed=0)
     result.stdout.fnmatch_lines(["*::test_asyncio PASSED*", "vtloop: 3 tests, 3 runs"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import platform
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
@@ -22,8 +23,9 @@ from vtloop.errors import ReplayError, TraceError
 from vtloop.explore import Campaign, Failure, failure_from
 from vtloop.loop import EventLoop
 from vtloop.options import Options
-from vtloop.pytest_fixtures import Fixtures, MainTask
-from vtloop.pytest_report import PASSED_ON, Account, describe, own_frames, replay_command
+from vtloop.pytest_fixtures import Fixtures
+from vtloop.pytest_main import MainTask
+from vtloop.pytest_report import PASSED_ON, Account, describe, own_frames, replay_command, test_id
 from vtloop.pytest_settings import Settings
 from vtloop.run import Outcome, execute
 from vtloop.store import Store
@@ -112,6 +114,8 @@ class VtloopFunction(pytest.Function):
         """Make the runs; raise what the first failing one failed with."""
         __tracebackhide__ = True
         self.account = Account()
+        # Plugins that repeat a test use the item again.
+        self.user_properties[:] = [told for told in self.user_properties if not told[0].startswith("vtloop_")]
         try:
             inner = inner_test(self.real)
             if inner is None:
@@ -153,14 +157,14 @@ class VtloopFunction(pytest.Function):
             if account.failure is None and plan is None:
                 outcome = run_once(self.settings.options, record=True, command=command)
                 if outcome.error is not None:
-                    account.failure = failure_from(outcome, 0, self.nodeid, command)
+                    account.failure = failure_from(outcome, 0, test_id(self), command)
             elif account.failure is None and plan is not None:
-                found = Campaign(plan, run_once, target=self.nodeid, command=command).search()
+                found = Campaign(plan, run_once, target=test_id(self), command=command).search()
                 account.failure = found.failure
         if account.failure is not None:
             raise account.failure.error
         if self._covered:
-            self._forget(f"the stored failure of {self.nodeid} no longer fails and was removed")
+            self._forget(f"the stored failure of {test_id(self)} no longer fails and was removed")
 
     def _run_once(
         self,
@@ -215,12 +219,15 @@ class VtloopFunction(pytest.Function):
     def _replay(self, trace: Trace, run_once: Callable[..., Outcome], *, exactly: bool) -> Failure | None:
         """Play back what the user asked for; under ``@given`` only the options, in every example."""
         self.account.replayed = True
+        recorded, here = str(trace.made_by.get("python", "")), platform.python_version()
+        if recorded and recorded.split(".")[:2] != here.split(".")[:2]:
+            self.account.notes.append(f"the trace was recorded under Python {recorded}, this is {here}")
         command = self._command
         if exactly:
             outcome = replay_outcome(trace, run_once, command)
         else:
             outcome = run_once(trace.options, record=True, command=command)
-        return failure_from(outcome, 0, self.nodeid, command) if outcome.error is not None else None
+        return failure_from(outcome, 0, test_id(self), command) if outcome.error is not None else None
 
     # -- stored failures ----------------------------------------------------------------------------------------
 
@@ -230,9 +237,9 @@ class VtloopFunction(pytest.Function):
         """Play the stored failure back; it goes, with a note, when it no longer fails or no longer fits."""
         self._covered = False
         try:
-            trace = self.store.load(self.nodeid)
+            trace = self.store.load(test_id(self))
         except TraceError as exc:
-            self._forget(f"the stored failure of {self.nodeid} was dropped: {exc}")
+            self._forget(f"the stored failure of {test_id(self)} was dropped: {exc}")
             return None
         if trace is None:
             return None
@@ -240,21 +247,21 @@ class VtloopFunction(pytest.Function):
             self._covered = True
             return None
         if not self.settings.admits(trace.options):
-            self._forget(f"the stored failure of {self.nodeid} was dropped: its level or lag is excluded now")
+            self._forget(f"the stored failure of {test_id(self)} was dropped: its level or lag is excluded now")
             return None
         try:
             outcome = replay_outcome(self.settings.rebased(trace), run_once, self._command)
         except ReplayError:
-            self._forget(f"the stored failure of {self.nodeid} was dropped: it no longer fits the program")
+            self._forget(f"the stored failure of {test_id(self)} was dropped: it no longer fits the program")
             return None
         if outcome.error is None:
-            self._forget(f"the stored failure of {self.nodeid} no longer fails and was removed")
+            self._forget(f"the stored failure of {test_id(self)} no longer fails and was removed")
             return None
-        return failure_from(outcome, 0, self.nodeid, self._command)
+        return failure_from(outcome, 0, test_id(self), self._command)
 
     def _forget(self, note: str) -> None:
         self.account.notes.append(note)
-        self.store.remove(self.nodeid)
+        self.store.remove(test_id(self))
 
     def _command(self, trace: str) -> str:
         return replay_command(self, trace)

@@ -57,6 +57,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"vtloop: {exc}") from None
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist the seed that was drawn."""
+    node.workerinput["vtloop_drawn"] = drawn_seed(node.config)
+
+
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Say which seed was drawn."""
     flags, ini = from_command_line(config)
@@ -206,22 +212,22 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """One line on how many runs there were, and a line for every stored failure that went."""
-    tests = runs = stored = 0
+    runs: dict[str, int] = {}
+    stored: set[str] = set()
     notes: list[str] = []
     for report in (report for reports in terminalreporter.stats.values() for report in reports):
         if getattr(report, "when", None) != "teardown":
             continue
         told = dict(report.user_properties)
         if "vtloop_runs" in told:
-            tests += 1
-            runs += told["vtloop_runs"]
-            stored += "vtloop_stored" in told
+            runs[report.nodeid] = runs.get(report.nodeid, 0) + told["vtloop_runs"]
+            (stored.add if "vtloop_stored" in told else stored.discard)(report.nodeid)
         notes += [text for name, text in report.user_properties if name == "vtloop_note"]
     for note in notes:
         terminalreporter.write_line(f"vtloop: {note}")
-    if tests and (config.getoption("verbose") >= 0 or stored):
-        counted = f"vtloop: {_count(tests, 'test')}, {_count(runs, 'run')}"
-        terminalreporter.write_line(counted + (f", {_count(stored, 'failure')} stored in {FOLDER}/" if stored else ""))
+    if runs and (config.getoption("verbose") >= 0 or stored):
+        kept = f", {_count(len(stored), 'failure')} stored in {FOLDER}/" if stored else ""
+        terminalreporter.write_line(f"vtloop: {_count(len(runs), 'test')}, {_count(sum(runs.values()), 'run')}{kept}")
 
 
 def _count(number: int, what: str) -> str:

@@ -24,7 +24,7 @@ from vtloop.errors import VtloopError
 from vtloop.explore import Failure
 from vtloop.store import Store
 
-__all__ = ["PASSED_ON", "Account", "describe", "own_frames", "replay_command"]
+__all__ = ["PASSED_ON", "Account", "describe", "own_frames", "replay_command", "test_id"]
 
 PASSED_ON = (Exit, Skipped, XFailed, unittest.SkipTest, bdb.BdbQuit, KeyboardInterrupt, SystemExit)
 """What ends a test at once and is no finding, in whichever run it comes."""
@@ -71,8 +71,14 @@ def replay_command(item: pytest.Item, trace: str) -> str:
     return f"pytest {_quoted_id(item)} --vtloop-replay {trace}"
 
 
+def test_id(item: pytest.Item) -> str:
+    """The node id by which a test is stored and called; pytest-xdist appends its group to it."""
+    groups = {str(mark.args[0] if mark.args else mark.kwargs.get("name")) for mark in item.iter_markers("xdist_group")}
+    return item.nodeid.removesuffix(f"@{'_'.join(sorted(groups))}") if groups else item.nodeid
+
+
 def _quoted_id(item: pytest.Item) -> str:
-    path, colons, rest = item.nodeid.partition("::")
+    path, colons, rest = test_id(item).partition("::")
     here, root = item.config.invocation_params.dir, item.config.rootpath
     if here != root:
         path = os.path.relpath(root / path, here).replace(os.sep, "/")
@@ -99,7 +105,7 @@ def describe(
             _add_section(report, item, [f"pytest {_quoted_id(item)} {again}".rstrip()])
         return []
     told: list[tuple[str, object]] = [("vtloop_seed", failure.seed), ("vtloop_token", failure.token)]
-    path = store.save(item.nodeid, failure.trace) if store is not None else None
+    path = store.save(test_id(item), failure.trace) if store is not None else None
     if path is not None:
         told.append(("vtloop_stored", path.name))
         if failure.command is None:

@@ -27,6 +27,8 @@ OWN_NAMES = ("runs", "seed", "scheduler", "interleave", "exact_time", "fresh")
 NAMES = OWN_NAMES + tuple(name for name in OPTION_NAMES if name not in OWN_NAMES)
 """What the marker, and ``--vtloop-option``, accept."""
 
+_DRAWN = pytest.StashKey[int]()
+
 FRESH = ("all", "async")
 _CHOSEN = ("runs", "seed", "scheduler", "interleave")
 
@@ -190,10 +192,11 @@ def _value(text: Any) -> Any:
 
 def drawn_seed(config: pytest.Config) -> int:
     """The seed for which ``"random"`` stands: drawn once, and the same in every worker of a run."""
-    seed: int | None = getattr(config.option, "vtloop_drawn", None)
+    seed: int | None = config.stash.get(_DRAWN, None)
     if seed is None:
-        # A word of vars(config.option), because pytest-xdist hands exactly that on to its workers.
-        seed = config.option.vtloop_drawn = secrets.randbits(32)
+        # The controller of pytest-xdist tells its workers.
+        told = getattr(config, "workerinput", {}).get("vtloop_drawn")
+        seed = config.stash[_DRAWN] = secrets.randbits(32) if told is None else int(told)
     return seed
 
 
