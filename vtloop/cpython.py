@@ -35,6 +35,7 @@ __all__ = [
     "set_future_result",
     "set_task_name",
     "ssl_module",
+    "trim_creation",
 ]
 
 BUILTIN = BuiltinMethodType
@@ -163,6 +164,12 @@ def orderly_tasks_module(on: bool) -> None:
             _NAMES.pop("set", None)
             if _PLAIN is not None:
                 _NAMES[_REGISTRY] = _PLAIN
+
+
+def trim_creation(task: Any, frames: int) -> None:
+    """Take our own frames off the place where a task says it was made (``_source_traceback`` in debug mode, 3.11-3.14)."""
+    if task._source_traceback:
+        del task._source_traceback[-frames:]
 
 
 def logger() -> logging.Logger:

@@ -182,8 +182,8 @@ class Scheduling(LoopState):
         factory = self._task_factory
         if factory is None:
             task: Any = Task(coro, loop=self, **kwargs)
-            if self._debug and task._source_traceback:
-                del task._source_traceback[-2:]
+            if self._debug:
+                cpython.trim_creation(task, 2)
             if self._daemons:
                 self._note_task(task)
             return task
