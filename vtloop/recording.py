@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import marshal
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -51,6 +52,7 @@ class Recording:
         self._nth: dict[str, int] = {}
         self._line: ReadyLine | None = None
         self._ran = 0
+        self._undigested: list[Event] = []
         self._arrived: list[Item] = []
         self.on_named: Callable[[Item, Key], None] | None = None
 
@@ -97,18 +99,20 @@ class Recording:
     def taken(self, item: Item, index: int, options: int) -> None:
         """An item is about to run."""
         assert self._line is not None
-        self.settle()
-        key = self.key_of(item)
-        label = self.label(item)
+        if self._arrived:
+            self.settle()
+        key: Key = item[5] or self.key_of(item)
         if item[5] is None:
             self._steps[key[0]] = key[1]
+        label = self._words(key, item)
         if index:
             before = ", ".join(self.label(other) for other in self._line.items[:3])
             words = f"{label} ran before {before}" + (", ..." if index > 3 else "")
             age = self._line.takes - item[1]
             self.choices.append(Choice("step", key[0], key[1], age, index, options, words))
         self._after = key
-        self._nth.clear()
+        if self._nth:
+            self._nth.clear()
         if item[3] is not None:
             self._ran += 1
             self._note(label, index, options)
@@ -134,7 +138,10 @@ class Recording:
 
     def label(self, item: Item) -> str:
         """An item of the line in words: ``Task-2 step 3``, or the name of the callback."""
-        key = self.key_of(item)
+        return self._words(self.key_of(item), item)
+
+    @staticmethod
+    def _words(key: Key, item: Item) -> str:
         if key[0] == "callback":
             callback = item[3]
             inner = getattr(callback.__self__, "_callback", None) or callback
@@ -143,14 +150,23 @@ class Recording:
 
     def digest(self) -> str:
         """SHA-256 over all events so far, in hexadecimal."""
-        return self._digest.hexdigest()
+        whole = self._digest.copy()
+        whole.update(marshal.dumps(self._undigested, 0))
+        return whole.hexdigest()
 
     # -- parts --------------------------------------------------------------------------------------------------
 
     def _note(self, what: str, index: int, options: int) -> None:
         event = (self._ran, self._clock.ns, what, index, options)
         self.events.append(event)
-        self._digest.update(repr(event).encode())
+        self._undigested.append(event)
+        if len(self._undigested) > 255:
+            self._update_digest()
+
+    def _update_digest(self) -> None:
+        # Hot: one call for many events.  Format 0 writes values alone, no references, the same on every Python.
+        self._digest.update(marshal.dumps(self._undigested, 0))
+        self._undigested.clear()
 
     def _name(self, task: asyncio.Future[Any]) -> str:
         """The name of ``task`` when it was first seen; a second task of that name is told by a number."""
@@ -179,6 +195,6 @@ def _task_of(callback: Any) -> asyncio.Future[Any] | None:
 
 def _step_words(key: Key) -> str:
     task, step = key
-    if task == "start":
-        return "the start"
-    return {"turn": f"the end of turn {step}", "callback": f"callback {step}"}.get(task, f"{task} step {step}")
+    if task == "turn":
+        return f"the end of turn {step}"
+    return "the start" if task == "start" else f"{task} step {step}"
