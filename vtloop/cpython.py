@@ -167,7 +167,7 @@ def orderly_tasks_module(on: bool) -> None:
 
 
 def trim_creation(task: Any, frames: int) -> None:
-    """Take our own frames off the place where a task says it was made (``_source_traceback`` in debug mode, 3.11-3.14)."""
+    """Take our own frames off the place where a task of debug mode was made (``_source_traceback``, 3.11-3.14)."""
     if task._source_traceback:
         del task._source_traceback[-frames:]
 
