@@ -640,6 +640,11 @@ def test_a_usage_error_in_a_worker_is_one_sentence(suite):
     result = suite("@pytest.mark.vtloop(rums=3)\nasync def test_x():\n    pass", "-n1", plugins=("xdist",), apart=True)
     result.stdout.fnmatch_lines(["test_it.py::test_x: unknown option 'rums'; allowed: *"])
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+    several = "@pytest.mark.vtloop\n@pytest.mark.parametrize('n', [1, 2])\nasync def test_x(n):\n    assert 0"
+    token = section(suite(several))[-1].rpartition(" ")[2]
+    result = suite(None, "-n1", "--vtloop-replay", token, plugins=("xdist",), apart=True)
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["vtloop: --vtloop-replay plays one test back, and 2 are selected; name one*"])
 
 
 # -- stored failures ----------------------------------------------------------------------------------------------

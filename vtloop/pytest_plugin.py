@@ -14,8 +14,9 @@ its pytest-asyncio tests on a virtual loop does so in its ``conftest.py``::
 from __future__ import annotations
 
 import asyncio
+import functools
 import unittest
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -129,7 +130,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 elif any(mark.name == "vtloop" for mark in item.own_markers) and not is_async_test(item.obj):
                     raise UsageError(_not_async(item.nodeid))
         except UsageError as exc:
-            raise pytest.UsageError(f"{item.nodeid}: {exc}") from None
+            _refuse(config, [item], f"{item.nodeid}: {exc}")
     if _REPLAY in config.stash:
         _select_replayed(config, items)
 
@@ -141,13 +142,23 @@ def _select_replayed(config: pytest.Config, items: list[pytest.Item]) -> None:
     named = [item for item in ours if item.nodeid == target]
     chosen = named or ours
     if len(chosen) > 1:
-        raise pytest.UsageError(
+        sentence = (
             f"vtloop: --vtloop-replay plays one test back, and {len(chosen)} are selected; name one, as in "
             f"pytest '{chosen[0].nodeid}' --vtloop-replay ..."
         )
-    if chosen and len(chosen) < len(items):
+        _refuse(config, chosen, sentence)
+    elif chosen and len(chosen) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item is not chosen[0]])
         items[:] = chosen
+
+
+def _refuse(config: pytest.Config, items: Sequence[pytest.Item], sentence: str) -> None:
+    """A usage error; in a worker of pytest-xdist, which would take it for a crash, a failure of the tests."""
+    if not hasattr(config, "workerinput"):
+        raise pytest.UsageError(sentence)
+    for item in items:
+        item.setup = lambda: None  # type: ignore[method-assign]
+        item.runtest = functools.partial(pytest.fail, sentence, pytrace=False)  # type: ignore[method-assign]
 
 
 def _is_ours(item: pytest.Function) -> bool:
@@ -254,7 +265,7 @@ def _cancel_all(loop: EventLoop) -> None:
     """End what a test left behind, as ``asyncio.run`` does."""
     if loop.is_closed():
         return
-    left = asyncio.all_tasks(loop)
+    left = loop._tasks.pending()
     for task in left:
         task.cancel()
     with suppress(VtloopError):
