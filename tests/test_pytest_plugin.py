@@ -341,6 +341,49 @@ def test_background_failures_fail_the_test_as_themselves(suite):
     result.stdout.fnmatch_lines(["E *KeyError: 'nobody waits for me'"])
 
 
+def test_several_background_failures_come_as_a_group_and_threads_as_their_function(suite):
+    result = suite(
+        """
+        import threading
+
+        @pytest.mark.vtloop
+        async def test_group():
+            async def fails():
+                raise KeyError("in a task")
+            tasks = [asyncio.create_task(fails()) for _ in range(2)]
+            await asyncio.sleep(1)
+
+        @pytest.mark.vtloop
+        async def test_thread():
+            def fails():
+                raise KeyError("in a thread")
+            thread = threading.Thread(target=fails)
+            thread.start()
+            thread.join()
+
+        @pytest.mark.vtloop
+        async def test_to_thread():
+            def fails():
+                raise KeyError("in an executor")
+            await asyncio.to_thread(fails)
+
+        @pytest.mark.vtloop
+        async def test_stop():
+            asyncio.get_running_loop().stop()
+            await asyncio.sleep(1)
+        """,
+        "-W",
+        "error",
+    )
+    result.assert_outcomes(failed=4)
+    text = result.stdout.str()
+    assert "several background failures (2 sub-exceptions)" in text
+    assert "threading.py" not in text and "thread.py" not in text
+    for place in ("task", "thread", "n executor"):
+        assert f"KeyError: 'in a{' ' * (place[0] != 'n')}{place}'" in text
+    assert "RuntimeError: Event loop stopped before Future completed." in text
+
+
 def test_an_exploration_shows_the_output_of_the_failing_run_alone(suite):
     result = suite(ORDER)
     result.assert_outcomes(failed=1)

@@ -9,7 +9,9 @@ import asyncio
 import bdb
 import os
 import shlex
+import threading
 import unittest
+from concurrent.futures import thread
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,9 +33,8 @@ PASSED_ON = (Exit, Skipped, XFailed, unittest.SkipTest, bdb.BdbQuit, KeyboardInt
 
 LONGEST_SECTION = 12
 
-_HIDDEN = tuple(
-    os.path.dirname(module.__file__) + os.sep for module in (asyncio, _pytest, pluggy) if module.__file__ is not None
-) + (os.path.dirname(os.path.abspath(__file__)) + os.sep,)
+_FOLDERS = (asyncio.__file__, _pytest.__file__, pluggy.__file__, os.path.abspath(__file__))
+_HIDDEN = (*(os.path.dirname(file) + os.sep for file in _FOLDERS if file), threading.__file__, thread.__file__)
 
 
 @dataclass(slots=True)
@@ -60,7 +61,9 @@ def own_frames(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) 
         return traceback
     # Other asyncio plugins stand between pytest and a fixture, too.
     own = [e for e in traceback if not str(e.path).startswith(_HIDDEN) and e.name != "pytest_fixture_setup"]
-    shown = Traceback(own).filter(excinfo) or traceback
+    shown = Traceback(own).filter(excinfo)
+    if not shown and not isinstance(excinfo.value, BaseExceptionGroup):  # the members of a group have their own
+        shown = Traceback(traceback[-1:])
     if item.config.getoption("tbstyle", "auto") == "auto" and len(shown) > 2:
         shown = Traceback([shown[0], *(entry.with_repr_style("short") for entry in shown[1:-1]), shown[-1]])
     return shown
