@@ -318,7 +318,7 @@ def _refuse(entry: object) -> None:
 def _stop_loop(future: asyncio.Future[Any]) -> None:
     if not future.cancelled():
         exc = future.exception()
-        if isinstance(exc, (SystemExit, KeyboardInterrupt)):
+        if isinstance(exc, (SystemExit, KeyboardInterrupt, StepCut)):
             # It is on its way out of run_forever already; stopping would end the next run.
             return
     future.get_loop().stop()

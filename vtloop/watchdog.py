@@ -25,6 +25,11 @@ from vtloop.loop import EventLoop
 __all__ = ["Watchdog"]
 
 _RUNNERS = frozenset({EventLoop._run_fifo.__code__, EventLoop._run_chosen.__code__, EventLoop._step_once.__code__})
+_BETWEEN_STEPS = frozenset(
+    getattr(EventLoop, name).__code__ for name in ("_next_turn", "_join_due", "_idle", "_idle_specially", "_poll")
+)
+"""What the runners call besides callbacks, and where the loop may wait for real threads."""
+
 _SIGNAL: Any = getattr(signal, "SIGRTMAX", None)
 
 
@@ -90,11 +95,20 @@ class Watchdog:
         if not self._armed:
             return
         self._armed = False
+        try:
+            self._unwatch()
+            for _ in range(2):  # a cut that was thrown a moment ago, and came too late, arrives here
+                pass
+        except StepCut:
+            self._unwatch()
+
+    def _unwatch(self) -> None:
+        # CPython: taking a cut back by PyThreadState_SetAsyncExc(thread, None) leaves the interpreter for ever alert,
+        # which hangs trace functions on 3.11 and slows 3.11 and 3.12; so `__exit__` lets it arrive.
         guard = _the_guard()
         with guard.lock:
-            guard.watched.remove(self)
-        if self._cuts and not self._by_signal:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), None)
+            if self in guard.watched:
+                guard.watched.remove(self)
         self._seen = None
 
     def armed_in(self, thread: int) -> bool:
@@ -104,10 +118,10 @@ class Watchdog:
     def look(self) -> None:
         """Called in the guard's thread, about twenty times in ``seconds``."""
         frame = sys._current_frames().get(self._thread)
-        runner = frame
+        runner, inner = frame, None
         while runner is not None and not (runner.f_code in _RUNNERS and frame_locals(runner).get("self") is self._loop):
-            runner = runner.f_back
-        if runner is None or runner is frame or debugging():
+            runner, inner = runner.f_back, runner
+        if runner is None or inner is None or inner.f_code in _BETWEEN_STEPS or _traced(frame):
             self._seen = None
             return
         # The callback object of a step is made for that step alone: while it is the same, the step has not returned.
@@ -150,9 +164,25 @@ def _cut_here(signum: int, frame: FrameType | None) -> None:
 
 def debugging() -> bool:
     """Whether a debugger is at work in this thread; a coverage tracer is none."""
-    tracer = sys.gettrace()
-    if tracer is not None:
-        return "coverage" not in type(tracer).__module__ and "coverage" not in getattr(tracer, "__module__", "")
+    return _is_debugger(sys.gettrace()) or _monitored()
+
+
+def _traced(frame: FrameType | None) -> bool:
+    """Whether a debugger is at work in the thread of ``frame``: another thread sees its trace function there alone."""
+    while frame is not None:
+        if _is_debugger(frame.f_trace):
+            return True
+        frame = frame.f_back
+    return _monitored()
+
+
+def _is_debugger(tracer: Any) -> bool:
+    return tracer is not None and not any(
+        "coverage" in module for module in (type(tracer).__module__, getattr(tracer, "__module__", None) or "")
+    )
+
+
+def _monitored() -> bool:
     monitoring: Any = getattr(sys, "monitoring", None)
     return monitoring is not None and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None
 
