@@ -10,7 +10,7 @@ The convention, for fenced blocks:
 * ``text`` right behind a python block: what that program prints.
 * Any other language with ``title="file"``: written for the commands that follow.
 
-``...`` stands for what differs from machine to machine: real seconds, and the folder of the clone.  Lines of carets
+``...`` stands for what differs from machine to machine: real seconds, addresses, and the folder of the clone.  Lines of carets
 below a traceback are left out.  Each page has a folder of its own with the examples in it, and runs from the top.
 
 ``python tests/doc_blocks.py --write`` puts what is really printed into the pages; read the difference afterwards.
@@ -97,7 +97,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         shutil.copytree(ROOT / "docs" / "examples", folder / "docs" / "examples", ignore=_no_caches)
-        shutil.copy(ROOT / "pyproject.toml", folder)
+        (folder / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
         programs = folder / ".programs"
         programs.mkdir()
         for name, module in (("python", ""), ("vtloop", "-m vtloop"), ("pytest", "-m pytest")):
@@ -113,6 +113,9 @@ class Place:
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONHASHSEED": "0",
             "PYTHONIOENCODING": "utf-8",
+            # As if no other plugin of pytest were installed; pages that need one name it in the configuration.
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTEST_PLUGINS": "vtloop.pytest_plugin",
             "COLUMNS": "100",
             "NO_COLOR": "1",
         }
@@ -192,6 +195,7 @@ def _file(place: Place, block: Block, where: str) -> Shown:
 _DIFFERS = (
     (re.compile(r"\b[\d.]+ s \([\d,]+ runs/s\)"), "... s (... runs/s)"),
     (re.compile(r"\bin \d+\.\d\ds"), "in ...s"),
+    (re.compile(r"\b0x[0-9a-f]{6,}"), "0x..."),
 )
 
 
