@@ -21,7 +21,7 @@ from vtloop.errors import NondeterminismError, ReplayError, UsageError, VtloopEr
 from vtloop.options import RUN_DEFAULTS, Options, check_level, resolve, with_values
 from vtloop.ready import LEVELS
 from vtloop.recording import Recording
-from vtloop.run import Command, Outcome
+from vtloop.run import Command, Outcome, message_of
 from vtloop.schedulers.replay import SUSPECTS, FlatReplay
 from vtloop.trace import Trace
 
@@ -173,7 +173,7 @@ class Failure:
     def summary(self) -> list[str]:
         """At most eleven lines: what failed, when, on what it rests, and the command to paste."""
         options = self.trace.options
-        message = str(self.error).split("\n", 1)[0]
+        message = message_of(self.error).split("\n", 1)[0]
         who = f"seed {options.seed}, scheduler {_name(options.scheduler)}" if options.seed is not None else "no seed"
         lines = [
             f"{type(self.error).__name__}: {message}"[:200],
@@ -200,7 +200,7 @@ class Failure:
         error = self.error.to_dict() if isinstance(self.error, VtloopError) else None
         return {
             "error": type(self.error).__name__,
-            "message": str(self.error),
+            "message": message_of(self.error),
             "verdict": error,
             "run": self.run,
             "seed": self.seed,

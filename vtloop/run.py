@@ -24,7 +24,7 @@ from vtloop.schedulers import Scheduler
 from vtloop.trace import Trace, check_of
 from vtloop.watchdog import Watchdog
 
-__all__ = ["Command", "Drive", "Main", "Outcome", "execute"]
+__all__ = ["Command", "Drive", "Main", "Outcome", "execute", "message_of", "place_of"]
 
 Main = Callable[[], Coroutine[Any, Any, Any]]
 """A program: a zero-argument callable that gives a coroutine."""
@@ -93,6 +93,14 @@ def place_of(error: BaseException) -> str:
         return ""
     last = own[-1]
     return f"{last.filename.replace(chr(92), '/').rpartition('/')[2]}:{last.lineno} in {last.name}"
+
+
+def message_of(error: BaseException) -> str:
+    """``str(error)``, whatever a program's own exceptions make of it."""
+    try:
+        return str(error)
+    except Exception as exc:
+        return f"(its str() raised {type(exc).__name__})"
 
 
 _INTERNAL = (asyncio.__file__.rpartition("/")[0], __file__.rpartition("/")[0])
@@ -174,23 +182,38 @@ def _command(loop: EventLoop, outcome: Outcome, command: Command) -> str | None:
     return command(token) if token is not None else None
 
 
+_collecting: dict[int, list[BaseException]] = {}  # what failed in the background of each run that goes on, oldest first
+_hook_lock = threading.Lock()
+_outer_hook = threading.excepthook
+
+
 @contextmanager
 def _background(loop: EventLoop) -> Iterator[None]:
     """Collect what fails in the background: callbacks, tasks nobody reads, threads."""
-    loop.background = collected = []
-    outer = threading.excepthook
-
-    def thread_failed(args: threading.ExceptHookArgs) -> None:
-        if args.exc_value is not None and args.exc_type is not SystemExit:
-            if args.thread is not None:
-                args.exc_value.add_note(f"raised in thread {args.thread.name}")
-            collected.append(args.exc_value)
-
-    threading.excepthook = thread_failed
+    global _outer_hook
+    loop.background = collected = list[BaseException]()
+    with _hook_lock:  # runs may go on in several threads, and end in any order
+        _collecting[id(collected)] = collected
+        if threading.excepthook is not _thread_failed:
+            _outer_hook, threading.excepthook = threading.excepthook, _thread_failed
     try:
         yield
     finally:
-        threading.excepthook = outer
+        with _hook_lock:
+            del _collecting[id(collected)]
+            if not _collecting and threading.excepthook is _thread_failed:
+                threading.excepthook = _outer_hook
+
+
+def _thread_failed(args: threading.ExceptHookArgs) -> None:
+    """Let the newest run fail with what a thread raised: whose thread it is cannot be known."""
+    collected = next(reversed(_collecting.values()), None)
+    if collected is None:
+        _outer_hook(args)
+    elif args.exc_value is not None and args.exc_type is not SystemExit:
+        if args.thread is not None:
+            args.exc_value.add_note(f"raised in thread {args.thread.name}")
+        collected.append(args.exc_value)
 
 
 def _with_background(loop: EventLoop, error: BaseException | None) -> BaseException | None:
@@ -217,7 +240,8 @@ def _with_background(loop: EventLoop, error: BaseException | None) -> BaseExcept
             return ExceptionGroup("several background failures", others)  # type: ignore[type-var]
         return BaseExceptionGroup("several background failures", others)
     for failure in others:
-        error.add_note(f"also failed in the background: {type(failure).__name__}: {failure} ({place_of(failure)})")
+        what = f"{type(failure).__name__}: {message_of(failure)} ({place_of(failure)})"
+        error.add_note(f"also failed in the background: {what}")
     return error
 
 
