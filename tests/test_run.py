@@ -217,6 +217,48 @@ def test_a_thread_that_fails_fails_the_run_as_itself():
     assert threading.excepthook is outer
 
 
+def test_runs_in_several_threads_leave_the_hook_for_failing_threads_as_it_was():
+    outer = threading.excepthook
+    values = []
+    both = threading.Barrier(2)
+
+    async def main():
+        both.wait(10)  # the first to begin is the first to end: they do not nest
+        return "done"
+
+    threads = [threading.Thread(target=lambda: values.append(vtloop.run(main))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert values == ["done", "done"]
+    assert threading.excepthook is outer
+
+
+def test_an_error_that_cannot_say_what_it_is_comes_out_all_the_same():
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    async def in_background():
+        asyncio.get_running_loop().call_soon(mute)
+        await asyncio.sleep(0)
+        raise Broken("main")
+
+    async def in_main():
+        mute()
+
+    def mute():
+        raise Mute
+
+    with pytest.raises(Broken) as caught:
+        vtloop.run(in_background)
+    assert "Mute: (its str() raised RuntimeError)" in notes(caught.value)
+    for search in (lambda: vtloop.run(in_main, seed=1), lambda: vtloop.explore(in_main).check()):
+        with pytest.raises(Mute):
+            search()
+
+
 def test_several_background_failures_come_as_a_group_in_order():
     async def main():
         loop = asyncio.get_running_loop()
