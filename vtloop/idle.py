@@ -272,11 +272,11 @@ class IdleRules(ManualClock, ExecutorCalls):
             finished_errors=self._tasks.unread(),
             events=tuple(self._recent_events()),
             notes=tuple(notes),
-            command=self.replay_command() if self.replay_command is not None else None,
+            command=self.replay_command,
         )
 
     replay_command: Any = None
-    """In a run: gives the command that plays it back."""
+    """In a run: gives the command that plays it back, for the name of the error it ends with."""
 
     def _recent_events(self) -> Iterator[str]:
         if self._observer is not None:

@@ -8,6 +8,7 @@ which runs to make.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import threading
 import traceback
@@ -136,7 +137,7 @@ def execute(
         loop.use_scheduler(loop.own_scheduler() if scheduler is None else scheduler(recording), recording)
     outcome = Outcome(options, recording=recording)
     if command is not None:
-        loop.replay_command = lambda: _command(loop, outcome, command)
+        loop.replay_command = lambda kind: _command(loop, outcome, command, kind)
     noted = False
 
     def note_end() -> None:
@@ -176,9 +177,11 @@ def _note_end(loop: EventLoop, outcome: Outcome) -> None:
     outcome.reproducible = loop.reproducible
 
 
-def _command(loop: EventLoop, outcome: Outcome, command: Command) -> str | None:
+def _command(loop: EventLoop, outcome: Outcome, command: Command, kind: str) -> str | None:
+    """The command for a run that is about to end with an error named ``kind``."""
     _note_end(loop, outcome)
-    token = outcome.trace().token()
+    trace = outcome.trace()
+    token = dataclasses.replace(trace, outcome={**trace.outcome, "type": kind}).token()
     return command(token) if token is not None else None
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from traceback import FrameSummary
 from typing import Any, TypeVar
 
@@ -52,8 +52,8 @@ class Snapshot:
     """The last events, oldest first."""
     notes: Sequence[str] = ()
     """Further sentences for the reader, such as "the clock moved on while the program polled"."""
-    command: str | None = None
-    """The command that plays this run back."""
+    command: str | Callable[[str], str | None] | None = None
+    """The command that plays this run back, or what makes it out of the name of the error."""
     finished_errors: Sequence[asyncio.Task[Any]] = ()
     """Finished tasks; those whose exception nobody has read are shown."""
 
@@ -185,6 +185,8 @@ def _verdict(
         first = unread[0]
         text = f"{first.task} ended with {first.error} and nobody has read it: was it to wake one of these?"
         advice = [*advice[:1], text] if graph.cycles else [text, *advice]
+    if callable(snapshot.command):
+        snapshot = replace(snapshot, command=snapshot.command(kind.__name__))
     report = _report(snapshot, graph, title, what, advice[:2], unread)
     everything = {
         "verdict": title.lower(),
