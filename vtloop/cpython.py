@@ -15,6 +15,7 @@ import asyncio.sslproto
 import asyncio.tasks
 import logging
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from types import BuiltinMethodType, MethodType
 from typing import Any
@@ -144,6 +145,7 @@ _PLAIN: Any = getattr(asyncio.tasks, _REGISTRY, None)
 _ORDERED: Any = _InOrder(_PLAIN)
 _NAMES = vars(asyncio.tasks)
 _running = 0
+_running_lock = threading.Lock()
 
 
 def orderly_tasks_module(on: bool) -> None:
@@ -152,18 +154,19 @@ def orderly_tasks_module(on: bool) -> None:
     Calls nest.  The names are shadowed in the module's own namespace, so functions imported early are covered.
     """
     global _running
-    if on:
-        _running += 1
-        if _running == 1:
-            _NAMES["set"] = _ordered_set
-            if _PLAIN is not None:
-                _NAMES[_REGISTRY] = _ORDERED
-    else:
-        _running -= 1
-        if not _running:
-            _NAMES.pop("set", None)
-            if _PLAIN is not None:
-                _NAMES[_REGISTRY] = _PLAIN
+    with _running_lock:  # loops may run in several threads
+        if on:
+            _running += 1
+            if _running == 1:
+                _NAMES["set"] = _ordered_set
+                if _PLAIN is not None:
+                    _NAMES[_REGISTRY] = _ORDERED
+        else:
+            _running -= 1
+            if not _running:
+                _NAMES.pop("set", None)
+                if _PLAIN is not None:
+                    _NAMES[_REGISTRY] = _PLAIN
 
 
 def trim_creation(task: Any, frames: int) -> None:

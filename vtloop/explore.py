@@ -305,7 +305,7 @@ class Campaign:
         found = Exploration()
         orders: set[int] = set()
         began = time.perf_counter()
-        with frozen_heap():
+        with frozen_heap(many=self.plan.runs > 100):
             for index, options in self._runs(found):
                 outcome = self._one(options, index)
                 found.runs += 1
@@ -384,15 +384,17 @@ def _ending(outcome: Outcome) -> str:
 
 
 @contextmanager
-def frozen_heap() -> Iterator[None]:
-    """Keep the collector away from what was there before an exploration, and from between its runs."""
+def frozen_heap(many: bool) -> Iterator[None]:
+    """Keep the collector away from between the runs, and for ``many`` runs from all that was there before them."""
     collecting = gc.isenabled()
-    gc.collect()
-    gc.freeze()
+    if many:
+        gc.collect()
+        gc.freeze()
     gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if many:
+            gc.unfreeze()
         if collecting:
             gc.enable()

@@ -95,12 +95,17 @@ class TaskRegistry:
 
     def abandon(self) -> None:
         """Drop what is still pending without a word, while the loop still takes what closing coroutines put in."""
+        outer = asyncio._get_running_loop()
         for task in self._tasks:  # closing may append to it
             if not task.done():
                 hush_destroyed(task)
                 coro: Any = task.get_coro()
+                # With its loop running, a coroutine that awaits again suspends, which ends the closing; without, every
+                # await raises at once, and one that swallows everything would spin for ever.
+                asyncio._set_running_loop(task.get_loop())
                 with suppress(BaseException):  # whatever its finally blocks raise: it had its cancel
                     coro.close()
+        asyncio._set_running_loop(outer)
 
     def unread(self) -> list[asyncio.Task[Any]]:
         """The failed tasks whose exception nobody has read, in order of creation."""
