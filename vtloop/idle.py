@@ -51,6 +51,7 @@ class IdleRules(ManualClock, ExecutorCalls):
     polled = False
     _spins = 0
     _collect_at = GC_STEPS
+    _collect_all_at = 4 * GC_STEPS
     _daemon_tasks: set[int] | None = None
 
     # Hot: called once a jump.  Measured by the rows "timers" of the benchmarks.
@@ -83,8 +84,7 @@ class IdleRules(ManualClock, ExecutorCalls):
         """The same with everything that is rare: threads, requests, daemons, budgets of time, verdicts."""
         self._spins = 0
         if self._steps > self._collect_at:
-            self._collect_at = self._steps + GC_STEPS
-            gc.collect()
+            self._collect()
         if self._calls or self._foreign:
             if self._calls:
                 self._run_calls(must=True)
@@ -102,6 +102,15 @@ class IdleRules(ManualClock, ExecutorCalls):
             return
         if not self._wait_for_threads():
             self._give_up(deadline)
+
+    def _collect(self) -> None:
+        """Collect what is new; everything at doubling distances, for that takes as long as the whole heap is large."""
+        self._collect_at = self._steps + GC_STEPS
+        if self._steps > self._collect_all_at:
+            self._collect_all_at = 2 * self._steps
+            gc.collect()
+        else:
+            gc.collect(1)
 
     def _serve(self, request: Request, deadline: int | None) -> bool:
         """Bring ``request`` nearer to its end; False when only the ordinary rules can go on."""
@@ -138,8 +147,7 @@ class IdleRules(ManualClock, ExecutorCalls):
     def _poll(self) -> int:
         """A turn too many at one instant: move the clock on; how many turns until this is asked again."""
         if self._steps > self._collect_at:
-            self._collect_at = self._steps + GC_STEPS
-            gc.collect()
+            self._collect()
         request = min(self._requests, key=_by_target) if self._requests else None
         limit = request.target_ns if request is not None else None
         deadline = self._timers.next_deadline()
