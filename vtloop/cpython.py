@@ -14,6 +14,7 @@ import asyncio.format_helpers
 import asyncio.sslproto
 import asyncio.tasks
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -214,5 +215,19 @@ def sendfile_mode(transport: Any) -> str:
 
 
 def debug_mode() -> bool:
-    """Whether new loops begin in debug mode: ``python -X dev`` or PYTHONASYNCIODEBUG (3.11-3.14)."""
-    return bool(vars(asyncio.coroutines)["_is_debug_mode"]())
+    """Whether new loops begin in debug mode: ``python -X dev`` or PYTHONASYNCIODEBUG (3.11-3.14).
+
+    Asked for every loop that is made, so the variable is looked up in the dict behind ``os.environ`` (``_data``,
+    3.11-3.14) unless somebody has replaced asyncio's own function.
+    """
+    asked: Any = vars(asyncio.coroutines)["_is_debug_mode"]
+    if asked is not _IS_DEBUG_MODE or sys.flags.dev_mode:
+        return bool(asked())
+    return bool(_ENVIRONMENT.get(_DEBUG_KEY)) and not sys.flags.ignore_environment
+
+
+_IS_DEBUG_MODE: Any = vars(asyncio.coroutines)["_is_debug_mode"]
+_ENVIRONMENT: Any = getattr(os.environ, "_data", None)
+_DEBUG_KEY: Any = os.environ.encodekey("PYTHONASYNCIODEBUG")
+if _ENVIRONMENT is None:
+    _ENVIRONMENT, _DEBUG_KEY = os.environ, "PYTHONASYNCIODEBUG"
