@@ -35,6 +35,18 @@ def _stream_socket(sock: Any) -> None:
         raise ValueError(f"A Stream Socket was expected, got {sock!r}")
 
 
+def _host_or_socket(host: Any, port: Any, sock: Any, neither: str) -> None:
+    if sock is not None:
+        _plain_socket(sock)
+    if host is not None or port is not None:
+        if sock is not None:
+            raise ValueError("host/port and sock can not be specified at the same time")
+    elif sock is None:
+        raise ValueError(neither)
+    else:
+        _stream_socket(sock)
+
+
 def create_connection(
     protocol_factory: Any,
     host: Any = None,
@@ -51,15 +63,7 @@ def create_connection(
     if server_hostname is None and ssl and not host:
         raise ValueError("You must set server_hostname when using ssl without a host")
     _no_timeouts_without_ssl(ssl, options)
-    if sock is not None:
-        _plain_socket(sock)
-    if host is not None or port is not None:
-        if sock is not None:
-            raise ValueError("host/port and sock can not be specified at the same time")
-    elif sock is None:
-        raise ValueError("host and port was not specified and no sock specified")
-    else:
-        _stream_socket(sock)
+    _host_or_socket(host, port, sock, "host and port was not specified and no sock specified")
 
 
 def create_server(
@@ -69,15 +73,7 @@ def create_server(
     if isinstance(ssl, bool):
         raise TypeError("ssl argument must be an SSLContext or None")
     _no_timeouts_without_ssl(ssl is not None, options)
-    if sock is not None:
-        _plain_socket(sock)
-    if host is not None or port is not None:
-        if sock is not None:
-            raise ValueError("host/port and sock can not be specified at the same time")
-    elif sock is None:
-        raise ValueError("Neither host/port nor sock were specified")
-    else:
-        _stream_socket(sock)
+    _host_or_socket(host, port, sock, "Neither host/port nor sock were specified")
 
 
 def create_unix_connection(
