@@ -157,6 +157,24 @@ def test_unread_exception_is_seen_and_stays_unread(recording: Any) -> None:
     assert cpython.exception_unread(future) is False
 
 
+def test_place_of_a_debug_task_is_the_users_line() -> None:
+    async def main() -> list[str]:
+        tasks = [asyncio.create_task(yielding()), asyncio.get_running_loop().create_task(yielding())]
+        await asyncio.wait(tasks)
+        return [task._source_traceback[-1].line for task in tasks]
+
+    with vtloop.EventLoop() as loop:
+        loop.set_debug(True)
+        lines = loop.run_until_complete(main())
+        plain = loop.create_task(yielding())
+        before = len(plain._source_traceback)
+        cpython.trim_creation(plain, 1)
+        assert len(plain._source_traceback) == before - 1
+        loop.run_ready()
+    assert "create_task" in lines[0]
+    assert "tasks = [" in lines[1]
+
+
 def test_result_is_set_only_once(recording: Any) -> None:
     future: asyncio.Future[int] = asyncio.Future(loop=recording)
     cpython.set_future_result(future, 1)

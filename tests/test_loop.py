@@ -7,7 +7,6 @@ import contextvars
 import gc
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -365,63 +364,26 @@ def test_automatic_collection_is_off_while_the_loop_runs(loop: vtloop.EventLoop)
     assert gc.isenabled()
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio.run has no loop_factory before 3.12")
-def test_asyncio_run_takes_the_class_as_factory() -> None:
-    async def main() -> tuple[type, float]:
-        await asyncio.sleep(3600)
-        loop = asyncio.get_running_loop()
-        return type(loop), loop.time()
+@pytest.mark.slow
+def test_cycles_are_collected_in_long_runs_at_the_same_steps_every_time(loop: vtloop.EventLoop) -> None:
+    class Knot:
+        def __init__(self, number: int) -> None:
+            self.itself = self
+            self.number = number
 
-    assert asyncio.run(main(), loop_factory=vtloop.EventLoop) == (vtloop.EventLoop, 3600.0)
+        def __del__(self) -> None:
+            dropped.append(self.number)
 
+    async def main(steps: int) -> int:
+        for number in range(steps):
+            Knot(number)
+            await asyncio.sleep(0)
+        return len(dropped)
 
-def test_runner_keeps_one_loop_and_one_clock_and_closes_it() -> None:
-    async def sleep() -> float:
-        await asyncio.sleep(2)
-        return asyncio.get_running_loop().time()
-
-    with asyncio.Runner(loop_factory=vtloop.loop_factory(seed=7)) as runner:
-        assert [runner.run(sleep()), runner.run(sleep())] == [2.0, 4.0]
-        loop = runner.get_loop()
-    assert loop.is_closed()
-
-
-def test_runner_turns_ctrl_c_into_keyboard_interrupt() -> None:
-    log: list[str] = []
-
-    async def main() -> None:
-        try:
-            signal.raise_signal(signal.SIGINT)
-            await asyncio.sleep(1)
-        except asyncio.CancelledError:
-            log.append("cancelled")
-            raise
-
-    with asyncio.Runner(loop_factory=vtloop.EventLoop) as runner, pytest.raises(KeyboardInterrupt):
-        runner.run(main())
-    assert log == ["cancelled"]
-
-
-def test_runner_cancels_what_is_left_and_closes_generators() -> None:
-    log: list[str] = []
-
-    async def left() -> None:
-        try:
-            await asyncio.sleep(100)
-        finally:
-            log.append("task ended")
-
-    async def generator() -> Any:
-        try:
-            yield 1
-        finally:
-            log.append("generator closed")
-
-    async def main() -> None:
-        main.task = asyncio.create_task(left())  # type: ignore[attr-defined]
-        main.generator = generator()  # type: ignore[attr-defined]
-        await anext(main.generator)  # type: ignore[attr-defined]
-
-    with asyncio.Runner(loop_factory=vtloop.EventLoop) as runner:
-        runner.run(main())
-    assert log == ["task ended", "generator closed"]
+    counts = []
+    for _ in range(2):
+        dropped: list[int] = []
+        with vtloop.EventLoop(seed=loop.options.seed) as other:
+            counts.append(other.run_until_complete(main(60_000)))
+        gc.collect()
+    assert counts[0] == counts[1] > 50_000

@@ -354,15 +354,15 @@ def test_livelock_names_the_spinning_tasks_and_not_the_others(loop: vtloop.Event
         bystander = asyncio.create_task(asyncio.Event().wait(), name="bystander")
         await asyncio.wait([*spinning, bystander])
 
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(vtloop.LivelockError) as raised:
         loop.run_until_complete(main())
-    took = time.perf_counter() - began
+    took = time.process_time() - began
     assert raised.value.data["spinning"] == ["spinner-a", "spinner-b"]
     assert "bystander" not in str(raised.value)
     assert "spinner-a" in str(raised.value)
     assert "spinner-b" in str(raised.value)
-    assert took < 3  # the promise is 1 s on a machine that does nothing else
+    assert took < 2  # the promise is 1 s on a machine that does nothing else
     for task in asyncio.all_tasks(loop):
         task.cancel()
     loop.run_ready()
