@@ -10,8 +10,8 @@ The convention, for fenced blocks:
 * ``text`` right behind a python block: what that program prints.
 * Any other language with ``title="file"``: written for the commands that follow.
 
-``...`` stands for what differs from machine to machine: real seconds, addresses, and the folder of the clone.  Lines of carets
-below a traceback are left out.  Each page has a folder of its own with the examples in it, and runs from the top.
+``...`` stands for what differs from machine to machine: real seconds, addresses, and the folder of the clone.  Lines of
+carets below a traceback are left out.  Each page has a folder of its own with the examples in it, and runs top down.
 
 ``python tests/doc_blocks.py --write`` puts what is really printed into the pages; read the difference afterwards.
 """
@@ -94,7 +94,7 @@ def commands(body: str) -> list[tuple[str, str]]:
 class Place:
     """A folder like a clone, for the blocks of one page."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, page: Path) -> None:
         self.folder = folder
         shutil.copytree(ROOT / "docs" / "examples", folder / "docs" / "examples", ignore=_no_caches)
         (folder / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
@@ -113,12 +113,14 @@ class Place:
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONHASHSEED": "0",
             "PYTHONIOENCODING": "utf-8",
-            # As if no other plugin of pytest were installed; pages that need one name it in the configuration.
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "PYTEST_PLUGINS": "vtloop.pytest_plugin",
             "COLUMNS": "100",
             "NO_COLOR": "1",
         }
+        if page.stem != "integrations":  # as if no other plugin of pytest were installed
+            self.environment |= {
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                "PYTEST_PLUGINS": "vtloop.pytest_plugin",
+            }
 
     def run(self, *words: str) -> tuple[str, int]:
         """Standard output and standard error of a command together, and its exit status."""
@@ -194,7 +196,7 @@ def _file(place: Place, block: Block, where: str) -> Shown:
 
 _DIFFERS = (
     (re.compile(r"\b[\d.]+ s \([\d,]+ runs/s\)"), "... s (... runs/s)"),
-    (re.compile(r"\bin \d+\.\d\ds"), "in ...s"),
+    (re.compile(r"\bin \d+\.\d+s"), "in ...s"),
     (re.compile(r"\b0x[0-9a-f]{6,}"), "0x..."),
 )
 
@@ -222,7 +224,7 @@ def write(page: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve() / page.stem
         folder.mkdir()
-        place = Place(folder)
+        place = Place(folder, page)
         results = list(shown(page, place))
         text = page.read_text(encoding="utf-8")
         for one in reversed(results):
