@@ -271,3 +271,13 @@ def test_a_million_pending_timers_can_all_be_cancelled() -> None:
         loop.run_until_idle()
         assert loop.time() == 0
         loop._timers._check()
+
+
+def test_timer_cancelled_after_its_queue_was_cleared_changes_nothing():
+    with vtloop.EventLoop() as loop:
+        handles = [loop.call_later(delay, print) for delay in (1, 1, 2)]
+        queue = loop._timers
+    for handle in handles:
+        handle.cancel()
+    assert len(queue) == 0
+    queue._check()

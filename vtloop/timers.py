@@ -109,7 +109,9 @@ class TimerQueue:
         return sorted(alive, key=lambda handle: handle._when_ns)
 
     def clear(self) -> None:
-        """Forget every timer."""
+        """Forget every timer; cancelling one later changes nothing here."""
+        for handle in self._handles() + self.new:
+            handle._queue = None
         self.new.clear()
         self._buckets.clear()
         self._near.clear()
@@ -191,6 +193,8 @@ class TimerQueue:
         # Sorted handles were made before any new one with the same deadline, so they go first.
         alive = [handle for handle in sorted_in + self.new if handle._callback is not None]
         self.clear()
+        for handle in alive:
+            handle._queue = self
         self.new += alive
 
     def _handles(self) -> list[TimerHandle]:
