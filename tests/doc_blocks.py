@@ -10,8 +10,9 @@ The convention, for fenced blocks:
 * ``text`` right behind a python block: what that program prints.
 * Any other language with ``title="file"``: written for the commands that follow.
 
-``...`` stands for what differs from machine to machine: real seconds, addresses, and the folder of the clone.  Lines of
-carets below a traceback are left out.  Each page has a folder of its own with the examples in it, and runs top down.
+``...`` stands for what differs from machine to machine: real seconds, addresses, the version of
+Python, and the folder of the clone.  Lines of carets below a traceback are left out.  Each page has a
+folder of its own with the examples in it, and runs top down.
 
 ``python tests/doc_blocks.py --write`` puts what is really printed into the pages; read the difference afterwards.
 """
@@ -198,6 +199,7 @@ _DIFFERS = (
     (re.compile(r"\b[\d.]+ s \([\d,]+ runs/s\)"), "... s (... runs/s)"),
     (re.compile(r"\bin \d+\.\d+s"), "in ...s"),
     (re.compile(r"\b0x[0-9a-f]{6,}"), "0x..."),
+    (re.compile(r"\bPython 3\.\d+\.\w+"), "Python ..."),
 )
 
 
