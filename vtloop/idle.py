@@ -18,6 +18,7 @@ from vtloop.diagnosis import verdict
 from vtloop.errors import VtloopError
 from vtloop.handles import TimerHandle
 from vtloop.manual import ManualClock, Request
+from vtloop.ready import BARRIER
 from vtloop.threads import ExecutorCalls
 
 __all__ = ["POLL_TURNS", "IdleRules"]
@@ -76,7 +77,11 @@ class IdleRules(ManualClock, ExecutorCalls):
             handle = due[0]
             if handle._when > clock.seconds:
                 clock.seconds = handle._when
-            self._arrive((handle._context, handle._fire, ()))
+            line = self._line
+            if line is not None and self._observer is None:
+                line.items.append((BARRIER, next(line.arrivals), handle._context, handle._fire, ()))
+            else:
+                self._arrive((handle._context, handle._fire, ()))
         else:
             self._fire(due)
 

@@ -6,7 +6,6 @@ Used by every entrance (loop, functions, marker, flags, command line).  It must 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,17 +111,21 @@ def resolve(base: Options = FACTORY_DEFAULTS, **given: Any) -> Options:
 
 
 def resolved(**given: Any) -> Options:
-    """`resolve` over the defaults of a bare loop, remembered for the latest options: a test suite has few."""
-    scheduler = given.get("scheduler")
-    try:
-        return _remembered(**given) if scheduler is None or isinstance(scheduler, str) else resolve(**given)
-    except TypeError:  # a value without a hash, such as a list of globs
+    """`resolve` over the defaults of a bare loop, remembered for seed, scheduler and level alone."""
+    if len(given) != 3:
         return resolve(**given)
+    key = (given["seed"], given["scheduler"], given["interleave"])
+    if type(key[0]) is not int or type(key[1]) not in (str, type(None)):
+        return resolve(**given)
+    found = _remembered.get(key)
+    if found is None:
+        if len(_remembered) > 255:
+            _remembered.clear()
+        found = _remembered[key] = resolve(**given)
+    return found
 
 
-@functools.lru_cache(maxsize=64, typed=True)
-def _remembered(**given: Any) -> Options:
-    return resolve(**given)
+_remembered: dict[tuple[Any, Any, Any], Options] = {}
 
 
 def with_values(base: Options, **values: Any) -> Options:

@@ -87,8 +87,14 @@ class Turns(IdleRules, ExceptionHandling):
                     self._turns += 1
                     if self._stopping:
                         break
-                    if turns and items and quick and not self._attend and line.takes < self._limit:
-                        turns -= 1
+                    if quick and turns and not self._attend and line.takes < self._limit:
+                        # `_next_turn` in short: nothing joins but the next timer.
+                        if items:
+                            turns -= 1
+                        else:
+                            self._steps = line.takes - self._turns
+                            self._idle()
+                            turns = POLL_TURNS
                         items.append((BARRIER, next(line.arrivals), None, None, ()))
                         continue
                     turns = self._next_turn(line, turns)
