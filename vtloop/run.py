@@ -251,19 +251,20 @@ def _with_background(loop: EventLoop, error: BaseException | None) -> BaseExcept
 def _unwind(loop: EventLoop, outcome: Outcome) -> None:
     """Cancel what is left in order of creation, under asyncio's own order, unrecorded and bounded; then close."""
     left = loop._tasks.pending()
-    loop.calm(UNWIND_STEPS + UNWIND_STEPS_A_TASK * len(left))
     try:
-        for task in left:
-            task.cancel()
-        if left:
-            _drain(loop, asyncio.wait(left))
-        # Hot: each of them is a run of its own, a tenth of a small program.
-        if loop.has_asyncgens():
-            _drain(loop, loop.shutdown_asyncgens())
-        if loop.has_calls():
-            _drain(loop, loop.shutdown_default_executor())
-        if outcome.error is None:
-            outcome.error = _with_background(loop, None)
+        # Hot: most runs leave nothing behind, and each of these is a run of its own.
+        if left or loop.has_asyncgens() or loop.has_calls():
+            loop.calm(UNWIND_STEPS + UNWIND_STEPS_A_TASK * len(left))
+            for task in left:
+                task.cancel()
+            if left:
+                _drain(loop, asyncio.wait(left))
+            if loop.has_asyncgens():
+                _drain(loop, loop.shutdown_asyncgens())
+            if loop.has_calls():
+                _drain(loop, loop.shutdown_default_executor())
+            if outcome.error is None:
+                outcome.error = _with_background(loop, None)
     finally:
         loop._tasks.abandon()
         for task in loop._tasks.unread():

@@ -47,6 +47,10 @@ class TimerQueue:
         """How many living timers wait."""
         return len(self.new) + self._sorted - self._dead
 
+    def waiting(self) -> bool:
+        """Whether any timer waits, one cancelled a moment ago perhaps; cheaper than `len`."""
+        return bool(self.new or self._near or self._far)
+
     def cancelled(self) -> None:
         """Told by a handle that it was cancelled."""
         self._dead += 1
