@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -210,12 +210,28 @@ async def future() -> None:
     await fut
 
 
+@contextmanager
+def a_sleeper() -> Iterator[Callable[[], object]]:
+    """A function that sleeps in its thread until the block is left."""
+    release = threading.Event()
+
+    def sleep() -> None:
+        release.wait(10)
+
+    try:
+        yield sleep
+    finally:
+        release.set()
+
+
 async def executor() -> None:
-    await asyncio.get_running_loop().run_in_executor(None, time.sleep, 0.005)
+    with a_sleeper() as sleep:
+        await asyncio.get_running_loop().run_in_executor(None, sleep)
 
 
 async def thread() -> None:
-    await asyncio.to_thread(time.sleep, 0.005)
+    with a_sleeper() as sleep:
+        await asyncio.to_thread(sleep)
 
 
 async def reader() -> None:
