@@ -9,6 +9,7 @@ a window (`vtloop.ready`).  It must never decide what may be reordered, and neve
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 from vtloop import cpython
@@ -28,7 +29,7 @@ class Turns(IdleRules, ExceptionHandling):
     """Runs what stands ready, turn by turn, and makes the choices on the way."""
 
     _turn_left = 0  # entries of the current turn that `step` has not run yet
-    _limit = float("inf")  # of steps
+    _limit = sys.maxsize  # of steps
 
     # Hot: the whole of a program under asyncio's own order. Keep everything else out of the inner loop.
     def _run_fifo(self) -> None:
