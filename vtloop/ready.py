@@ -245,6 +245,8 @@ class ReadyLine:
 
     def drop_mark(self) -> bool:
         """Take a mark that an interrupted turn left behind out of the line; whether there was one."""
+        if not self.items:
+            return False
         self._restart()
         for index, item in enumerate(self.items):
             if item[3] is None:
