@@ -308,3 +308,14 @@ def test_one_thread_serves_all_runs() -> None:
     for _ in range(50):
         vtloop.run(fine)
     assert sum(thread.name == "vtloop-watchdog" for thread in threading.enumerate()) == 1
+
+
+def test_pytest_that_explains_a_failed_assertion_at_length_is_not_cut() -> None:
+    namespace: dict[str, Any] = {"__name__": "_pytest.assertion.util", "time": time}
+    exec("def explain(until):\n    while time.perf_counter() < until: pass", namespace)
+
+    async def main() -> str:
+        namespace["explain"](time.perf_counter() + 0.5)
+        return "whole"
+
+    assert vtloop.run(main, watchdog=0.1) == "whole"

@@ -155,7 +155,7 @@ def _parser() -> _Parser:
     show.add_argument("target", metavar="TARGET", nargs="?", help="play it back, for what the trace does not hold")
     show.add_argument("--events", action="store_true", help="play it back and list every event")
 
-    check = _command(parts, "check", checking.check, "does one seed give one run, here and in fresh processes?")
+    check = _command(parts, "check", checking.check, "see whether one seed gives one run, here and in fresh processes")
     check.add_argument("target", metavar="TARGET", help=FORMS)
     check.add_argument("--events-to", metavar="FILE", help=argparse.SUPPRESS)
     _add_options(check)

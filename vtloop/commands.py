@@ -294,6 +294,7 @@ def _stored(text: str, plan: Plan) -> dict[Path, Trace]:
         same = base == dataclasses.replace(
             options, seed=base.seed, scheduler=base.scheduler, interleave=base.interleave, lag=base.lag
         )
+        same = same and plan.scheduler in ("portfolio", options.scheduler)
         if trace.target == text and within and same and not (options.lag and plan.exact_time):
             found[path] = trace
     return found

@@ -121,7 +121,8 @@ class Watchdog:
         runner, inner = frame, None
         while runner is not None and not (runner.f_code in _RUNNERS and frame_locals(runner).get("self") is self._loop):
             runner, inner = runner.f_back, runner
-        if runner is None or inner is None or inner.f_code in _BETWEEN_STEPS or _traced(frame):
+        waits = inner is None or inner.f_code in _BETWEEN_STEPS
+        if runner is None or waits or _traced(frame) or _explaining(frame, runner):
             self._seen = None
             return
         # The callback object of a step is made for that step alone: while it is the same, the step has not returned.
@@ -174,6 +175,15 @@ def _traced(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return _monitored()
+
+
+def _explaining(frame: FrameType | None, runner: FrameType) -> bool:
+    """Whether pytest is at work on the text of a failed ``assert``: two long lists can take it longer than any step."""
+    while frame is not None and frame is not runner:
+        if frame.f_globals.get("__name__", "").startswith("_pytest.assertion"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _is_debugger(tracer: Any) -> bool:
