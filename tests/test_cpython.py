@@ -175,13 +175,6 @@ def test_place_of_a_debug_task_is_the_users_line() -> None:
     assert "tasks = [" in lines[1]
 
 
-def test_result_is_set_only_once(recording: Any) -> None:
-    future: asyncio.Future[int] = asyncio.Future(loop=recording)
-    cpython.set_future_result(future, 1)
-    cpython.set_future_result(future, 2)
-    assert future.result() == 1
-
-
 def test_task_hashes_inside_its_constructor() -> None:
     """`Task` sets its number before asyncio's constructor, which registers, and so hashes, the task."""
     hashed: list[str] = []

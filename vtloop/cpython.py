@@ -34,7 +34,6 @@ __all__ = [
     "orderly_tasks_module",
     "python_task_step",
     "sendfile_mode",
-    "set_future_result",
     "set_task_name",
     "ssl_module",
     "trim_creation",
@@ -102,12 +101,6 @@ def python_task_step(callback: object) -> str | None:
 def exception_unread(future: asyncio.Future[Any]) -> bool:
     """Whether ``future`` holds an exception that nobody has looked at (``_log_traceback``, 3.11-3.14)."""
     return bool(getattr(future, "_log_traceback", False))
-
-
-def set_future_result(future: asyncio.Future[Any], result: Any) -> None:
-    """Set a result unless the future is done already (as ``asyncio.futures`` does for timers and threads)."""
-    if not future.done():
-        future.set_result(result)
 
 
 class _InOrder:
