@@ -60,12 +60,14 @@ FLOORS = {
     # runs
     "watchdog": 8,
     "run": 9,
-    "explore": 10,
+    "plan": 8,
+    "finding": 10,
+    "explore": 11,
     "store": 10,
-    "api": 11,
+    "api": 12,
     # doors: scripts and targets, the command line, pytest
-    "scripts": 10,
-    "targets": 11,
+    "scripts": 11,
+    "targets": 12,
     "console": 11,
     "pytest_main": 11,
     "pytest_report": 11,

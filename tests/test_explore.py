@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import vtloop
-from vtloop.explore import Plan
+from vtloop.plan import Plan
 
 HERE = Path(__file__)
 

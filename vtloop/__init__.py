@@ -17,7 +17,8 @@ from vtloop.errors import (
     UsageError,
     VtloopError,
 )
-from vtloop.explore import Exploration, Failure, failure_of
+from vtloop.explore import Exploration
+from vtloop.finding import Failure, failure_of
 from vtloop.loop import EventLoop
 from vtloop.manual import advance, daemon, run_ready, run_until_idle
 from vtloop.trace import Trace

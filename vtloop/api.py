@@ -13,9 +13,11 @@ from typing import Any, ParamSpec, TypeVar
 
 from vtloop.clock import VirtualClock
 from vtloop.errors import ReplayError, UsageError
-from vtloop.explore import Campaign, Exploration, Failure, Plan, failure_from
+from vtloop.explore import Campaign, Exploration
+from vtloop.finding import Failure, failure_from
 from vtloop.loop import EventLoop
 from vtloop.options import FACTORY_DEFAULTS, RUN_DEFAULTS, resolve
+from vtloop.plan import Plan
 from vtloop.run import Command, Main, Outcome, execute
 from vtloop.schedulers.replay import SUSPECTS, KeyedReplay
 from vtloop.trace import Trace, read

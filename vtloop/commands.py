@@ -24,8 +24,10 @@ from vtloop.api import replay_outcome
 from vtloop.clock import seconds_text
 from vtloop.console import Console, failure_text, outcome_data, quiet
 from vtloop.errors import TraceError, UsageError
-from vtloop.explore import Campaign, Exploration, Failure, Plan, failure_from
+from vtloop.explore import Campaign, Exploration
+from vtloop.finding import Failure, failure_from
 from vtloop.options import RUN_DEFAULTS, Options, resolve
+from vtloop.plan import Plan
 from vtloop.pytest_target import run_pytest
 from vtloop.ready import LEVELS
 from vtloop.run import Outcome

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from vtloop.errors import VtloopError
-from vtloop.explore import Failure
+from vtloop.finding import Failure
 from vtloop.run import Outcome
 
 __all__ = ["Console", "failure_text", "outcome_data", "quiet", "traceback_text"]

@@ -16,213 +16,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vtloop.clock import seconds_text
-from vtloop.entropy import draw, run_seed, uniforms
-from vtloop.errors import NondeterminismError, ReplayError, UsageError, VtloopError
-from vtloop.options import RUN_DEFAULTS, Options, check_level, resolve, with_values
-from vtloop.ready import LEVELS
+from vtloop.errors import NondeterminismError, ReplayError, UsageError
+from vtloop.finding import Failure, failure_from
+from vtloop.options import Options
+from vtloop.plan import Plan
 from vtloop.recording import Recording
-from vtloop.run import Command, Outcome, message_of
+from vtloop.run import Command, Outcome
 from vtloop.schedulers.replay import SUSPECTS, FlatReplay
 from vtloop.trace import Trace
 
-__all__ = ["Campaign", "Execute", "Exploration", "Failure", "Plan", "failure_of"]
-
-LAGS = (0.001, 0.02, 0.2)
-"""The ladder of lags in seconds; a real machine's slow step, a garbage collection, a page fault under load."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to explore.
-
-    Attributes:
-        runs: How many runs at most.
-        seed: The base seed.
-        scheduler: ``"portfolio"`` for the mix, else the scheduler of every run.
-        ceiling: The strongest level; weaker ones are mixed in.
-        exact_time: Whether no run has lag.
-        options: The options of every run.
-    """
-
-    runs: int = 1000
-    seed: int = 0
-    scheduler: Any = "portfolio"
-    ceiling: str = "tasks"
-    exact_time: bool = False
-    options: Options = RUN_DEFAULTS
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        runs: int = 1000,
-        seed: int = 0,
-        scheduler: Any = "portfolio",
-        interleave: str | None = None,
-        exact_time: bool | None = None,
-        ceiling: str = "tasks",
-        **options: Any,
-    ) -> Plan:
-        """A plan from the arguments of ``explore``, checked.
-
-        Raises:
-            UsageError: A value out of range or an unknown option; the message says what is allowed.
-        """
-        if isinstance(runs, bool) or not isinstance(runs, int) or runs < 1:
-            raise UsageError(f"runs must be a whole number, 1 or more, got {runs!r}")
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise UsageError(f"seed must be an int, got {seed!r}")
-        if exact_time not in (None, True, False):
-            raise UsageError(f"exact_time must be True, False or None, got {exact_time!r}")
-        check_level(interleave)
-        if scheduler == "portfolio":
-            # Run 0, in asyncio's own order, is exact; a lag that is given belongs to all others.
-            lag = resolve(RUN_DEFAULTS, seed=seed, lag=options.pop("lag", 0.0)).lag
-            base = dataclasses.replace(resolve(RUN_DEFAULTS, **options), lag=lag)
-        else:
-            base = resolve(RUN_DEFAULTS, seed=seed, scheduler=scheduler, interleave=interleave, **options)
-        return cls(runs, seed, scheduler, interleave or ceiling, bool(exact_time), base)
-
-    def options_of(self, index: int, **extra: Any) -> Options:
-        """The options of run ``index``: scheduler, level and lag are drawn from its own seed, ``extra`` is kept."""
-        if index == 0 and self.scheduler == "portfolio":
-            return dataclasses.replace(self.options, lag=0.0)
-        seed = run_seed(self.seed, index)
-        uniform = uniforms(seed, "plan").__next__
-        level = self._level(uniform)
-        scheduler = self._scheduler(uniform) if self.scheduler == "portfolio" else self.scheduler
-        if scheduler == "fifo":
-            return self.options
-        lag = self.options.lag
-        if not lag and not self.exact_time and uniform() < 0.4:
-            lag = LAGS[draw(uniform, len(LAGS))]
-        return with_values(self.options, seed=seed, scheduler=scheduler, interleave=level, lag=lag, **extra)
-
-    def _level(self, uniform: Callable[[], float]) -> str:
-        below = LEVELS[: LEVELS.index(self.ceiling) + 1]
-        drawn = uniform()
-        if drawn < 0.125:
-            return below[0]
-        if drawn < 0.5 and len(below) > 2:
-            return below[1]
-        return below[-1]
-
-    @staticmethod
-    def _scheduler(uniform: Callable[[], float]) -> str:
-        drawn = uniform()
-        if drawn < 0.5:
-            return "pct:depth=1"
-        return "pct:depth=3" if drawn < 0.75 else "random"
-
+__all__ = ["Campaign", "Execute", "Exploration"]
 
 Execute = Callable[..., Outcome]
 """Makes one run: ``execute(options, record=..., scheduler=..., command=...) -> Outcome``."""
-
-
-@dataclass(slots=True)
-class Failure:
-    """A failing run, confirmed by playing it back.
-
-    Attributes:
-        error: What the run failed with.
-        seed: The seed of that run (None: asyncio's own order).
-        trace: The run, to be replayed.
-        run: Its number in the exploration, counted from 0.
-        time: The virtual time of its end, in seconds.
-        step: How many callbacks had run.
-        command: The command that plays it back, if there is one.
-    """
-
-    error: BaseException
-    trace: Trace
-    run: int = 0
-    time: float = 0.0
-    step: int = 0
-    command: str | None = None
-
-    @property
-    def seed(self) -> int | None:
-        """The seed of the failing run; None: asyncio's own order fails."""
-        return self.trace.options.seed
-
-    @property
-    def level(self) -> str:
-        """The level at which it was found; ``"fifo"`` when asyncio's own order fails by itself."""
-        options = self.trace.options
-        return "fifo" if options.scheduler == "fifo" else options.interleave
-
-    @property
-    def token(self) -> str | None:
-        """The trace as text for a command line; None when it is too long for one."""
-        return self.trace.token()
-
-    def label(self) -> str:
-        """What the finding rests on, in one line."""
-        options = self.trace.options
-        if self.level == "fifo":
-            return "asyncio's own order fails: no interleaving is needed"
-        took_time = any(choice.kind == "lag" for choice in self.trace.choices or ())
-        lag = f", and steps that take up to {options.lag:g} s of virtual time (exact_time=True leaves this out)"
-        words = {
-            "timing": "only what stock asyncio does on a slower or faster machine",
-            "wakeups": "tasks whose awaited futures are done resume in another order than stock's queue gives",
-            "tasks": "any ready task may run next: first steps and bare yields may be overtaken",
-        }
-        return f"level {options.interleave!r}: {words[options.interleave]}{lag if took_time else ''}"
-
-    def summary(self) -> list[str]:
-        """At most eleven lines: what failed, when, on what it rests, and the command to paste."""
-        options = self.trace.options
-        message = message_of(self.error).split("\n", 1)[0]
-        who = f"seed {options.seed}, scheduler {_name(options.scheduler)}" if options.seed is not None else "no seed"
-        lines = [
-            f"{type(self.error).__name__}: {message}"[:200],
-            f"run {self.run}, {who}, t={self.time:g} s, step {self.step}",
-            self.label(),
-        ]
-        choices = self.trace.choices or ()
-        if choices:
-            deviate = "1 choice deviates" if len(choices) == 1 else f"{len(choices)} choices deviate"
-            lines.append(f"{deviate} from asyncio's own order; the last of them:")
-            lines += [f"  {choice.words}"[:160] for choice in choices[-3:]]
-        if self.command:
-            lines.append(f"replay: {self.command}")
-        return lines
-
-    def report(self) -> str:
-        """Everything about the failure as text."""
-        lines = self.summary()
-        full = self.error.report() if isinstance(self.error, VtloopError) else None
-        return "\n".join(lines + ([full] if full else []))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as JSON-ready values."""
-        error = self.error.to_dict() if isinstance(self.error, VtloopError) else None
-        return {
-            "error": type(self.error).__name__,
-            "message": message_of(self.error),
-            "verdict": error,
-            "run": self.run,
-            "seed": self.seed,
-            "level": self.level,
-            "lag": self.trace.options.lag,
-            "scheduler": _name(self.trace.options.scheduler),
-            "time": self.time,
-            "step": self.step,
-            "token": self.token,
-            "command": self.command,
-            "choices": [dataclasses.asdict(choice) for choice in self.trace.choices or ()],
-        }
-
-
-def _name(scheduler: Any) -> str:
-    return scheduler if isinstance(scheduler, str) else type(scheduler).__name__
-
-
-def failure_of(error: BaseException) -> Failure | None:
-    """The `Failure` that ``error`` came out of, or None."""
-    found = getattr(error, "__vtloop_failure__", None)
-    return found if isinstance(found, Failure) else None
 
 
 @dataclass(slots=True)
@@ -362,19 +168,6 @@ class Campaign:
             ) from first.error
         kept = second if second.error is not None else first
         return failure_from(kept, max(index, 0), self._target, self._command)
-
-
-def failure_from(outcome: Outcome, run: int = 0, target: str | None = None, command: Command | None = None) -> Failure:
-    """The failure of a run that failed; it hangs on the error from now on."""
-    error = outcome.error
-    assert error is not None
-    trace = outcome.trace(target)
-    failure = Failure(error, trace, run, outcome.time_ns / 1e9, outcome.steps)
-    token = failure.token
-    if command is not None and token is not None:
-        failure.command = command(token)
-    error.__vtloop_failure__ = failure  # type: ignore[attr-defined]
-    return failure
 
 
 def _ending(outcome: Outcome) -> str:

@@ -20,7 +20,8 @@ from _pytest.logging import caplog_handler_key
 
 from vtloop.api import replay_outcome
 from vtloop.errors import ReplayError, TraceError
-from vtloop.explore import Campaign, Failure, failure_from
+from vtloop.explore import Campaign
+from vtloop.finding import Failure, failure_from
 from vtloop.loop import EventLoop
 from vtloop.options import Options
 from vtloop.pytest_fixtures import Fixtures

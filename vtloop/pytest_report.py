@@ -23,7 +23,7 @@ from _pytest._code.code import Traceback
 from _pytest.outcomes import Exit, Skipped, XFailed
 
 from vtloop.errors import VtloopError
-from vtloop.explore import Failure
+from vtloop.finding import Failure
 from vtloop.store import Store
 
 __all__ = ["PASSED_ON", "Account", "describe", "own_frames", "replay_command", "test_id"]

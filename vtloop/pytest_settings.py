@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from vtloop.errors import UsageError, allowed
-from vtloop.explore import Plan
 from vtloop.options import OPTION_NAMES, RUN_DEFAULTS, Options, resolve
+from vtloop.plan import Plan
 from vtloop.ready import LEVELS
 from vtloop.trace import Trace
 
