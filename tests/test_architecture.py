@@ -36,6 +36,7 @@ FLOORS = {
     "schedulers": 2,
     "schedulers.base": 2,
     "schedulers.custom": 2,
+    "schedulers.odds": 2,
     "schedulers.pct": 2,
     "schedulers.random": 2,
     "diagnosis": 3,

@@ -102,7 +102,7 @@ class LoopState(asyncio.AbstractEventLoop):
     def _raise(self, error: VtloopError) -> None:
         raise NotImplementedError
 
-    def choose(self, kind: str, options: int) -> int:
+    def choose(self, kind: str, options: int, name: str = "", p: float | None = None) -> int:
         """Pick one of ``options`` and record it."""
         raise NotImplementedError
 

@@ -218,19 +218,16 @@ class Turns(IdleRules, ExceptionHandling):
 
     # -- choices ------------------------------------------------------------------------------------------------
 
-    def choose(self, kind: str, options: int) -> int:
+    def choose(self, kind: str, options: int, name: str = "", p: float | None = None) -> int:
         """Pick one of ``options`` (0 to ``options - 1``) and record it; 0 under asyncio's own order.
 
-        ``kind`` names what is chosen in reports.  0 must be what a calm day gives.
+        ``kind`` names what is chosen in reports.  0 must be what a calm day gives.  ``name`` and ``p`` are hints for
+        schedulers that draw (`vtloop.schedulers.odds.Odds.choose`).
         """
         scheduler, line = self._scheduler, self._line
         if options < 2 or scheduler is None or line is None:
             return 0
-        uniform = line.uniform
-        if uniform is not None and kind != "lag":
-            index = int(uniform() * options)
-        else:
-            index = scheduler.choose(kind, options)
+        index = scheduler.choose(kind, options, name, p)
         line.indices.append(index)
         line.sizes.append(options)
         if self._observer is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vtloop.ready import ReadyLine
+    from vtloop.schedulers.odds import Odds
 
 __all__ = ["Scheduler"]
 
@@ -20,13 +21,17 @@ class Scheduler:
 
     Attributes:
         level: The level whose rules make the window (`vtloop.ready.LEVELS`).
+        odds: Answers every choice other than the next step; None: the calm day's answer, always.
     """
 
     level = "timing"
+    odds: Odds | None = None
 
-    def __init__(self, level: str | None = None) -> None:
+    def __init__(self, level: str | None = None, odds: Odds | None = None) -> None:
         if level is not None:
             self.level = level
+        if odds is not None:
+            self.odds = odds
 
     def attach(self, line: ReadyLine) -> None:
         """Called once, with the line of the run."""
@@ -38,6 +43,9 @@ class Scheduler:
         """
         return 0
 
-    def choose(self, kind: str, options: int) -> int:
-        """One of ``options`` for a choice other than the next step; 0 is the calm day's."""
-        return 0
+    def choose(self, kind: str, options: int, name: str = "", p: float | None = None) -> int:
+        """One of ``options`` for a choice other than the next step; 0 is the calm day's.
+
+        ``name`` and ``p`` are what the asker knows of it: see `vtloop.schedulers.odds.Odds.choose`.
+        """
+        return 0 if self.odds is None else self.odds.choose(kind, options, name, p)

@@ -51,7 +51,7 @@ class CustomScheduler(Scheduler):
         takes = self._line.takes if self._line is not None else 0
         return self._ask(tuple(_shown(item, takes) for item in items[:options]))
 
-    def choose(self, kind: str, options: int) -> int:
+    def choose(self, kind: str, options: int, name: str = "", p: float | None = None) -> int:
         return self._ask(tuple(WindowItem(kind, None, f"{kind} {index}", 0) for index in range(options)))
 
     def _ask(self, window: tuple[WindowItem, ...]) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 from vtloop.cpython import BUILTIN, STEP
 from vtloop.entropy import draw, stream
 from vtloop.schedulers.base import Scheduler
+from vtloop.schedulers.odds import Odds
 
 __all__ = ["PctScheduler"]
 
@@ -26,7 +27,7 @@ class PctScheduler(Scheduler):
     """Highest priority first; at ``depth - 1`` random choices the task that would run drops below all others."""
 
     def __init__(self, seed: int, level: str, depth: int = 3) -> None:
-        super().__init__(level)
+        super().__init__(level, Odds(seed))
         self._uniform = stream(seed, "pct").random
         self._drops: frozenset[int] = frozenset()
         if depth > 1:
@@ -66,8 +67,3 @@ class PctScheduler(Scheduler):
             ranks[best_task] = self._lowest
         self._asked += 1
         return best
-
-    def choose(self, kind: str, options: int) -> int:
-        if kind == "lag" and self._uniform() < 0.5:
-            return 0
-        return draw(self._uniform, options)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vtloop.entropy import draw, stream
 from vtloop.schedulers.base import Scheduler
+from vtloop.schedulers.odds import Odds
 
 if TYPE_CHECKING:
     from vtloop.ready import ReadyLine
@@ -22,7 +23,7 @@ class RandomScheduler(Scheduler):
     """Draws each choice from one stream of the seed; O(1) a pick."""
 
     def __init__(self, seed: int, level: str) -> None:
-        super().__init__(level)
+        super().__init__(level, Odds(seed))
         self._seed = seed
         self._line: ReadyLine | None = None
         self._uniform: Callable[[], float] | None = None
@@ -32,19 +33,9 @@ class RandomScheduler(Scheduler):
 
     def pick(self, items: Sequence[Any], options: int) -> int:
         # Hot: asked only once; from then on the line draws by itself.
-        uniform = self._begin()
-        if self._line is not None:
-            self._line.uniform = uniform
-        return draw(uniform, options)
-
-    def choose(self, kind: str, options: int) -> int:
-        uniform = self._begin()
-        if kind == "lag" and uniform() < 0.5:
-            return 0
-        return draw(uniform, options)
-
-    def _begin(self) -> Callable[[], float]:
         # Seeding a generator costs as much as ten steps: runs without a choice need none.
         if self._uniform is None:
             self._uniform = stream(self._seed, "picks").random
-        return self._uniform
+        if self._line is not None:
+            self._line.uniform = self._uniform
+        return draw(self._uniform, options)

@@ -41,7 +41,7 @@ class FlatReplay(Scheduler):
         label = self._recording.label
         return self._take(options, lambda: "ready now: " + ", ".join(label(item) for item in items[:options][:6]))
 
-    def choose(self, kind: str, options: int) -> int:
+    def choose(self, kind: str, options: int, name: str = "", p: float | None = None) -> int:
         return self._take(options, lambda: f"asked now: {kind}")
 
     def _take(self, options: int, now: Any) -> int:
@@ -96,7 +96,7 @@ class KeyedReplay(Scheduler):
         now = ", ".join(self._recording.label(other) for other in items[:options][:6])
         raise _misfit(choice, f"now it cannot run at step {self._line.takes}; ready: {now}")
 
-    def choose(self, kind: str, options: int) -> int:
+    def choose(self, kind: str, options: int, name: str = "", p: float | None = None) -> int:
         choice = self._others.pop(self._recording.place(kind), None)
         if choice is None:
             return 0
