@@ -3,7 +3,8 @@
 To read the code, begin with ``clock``, ``timers``, ``ready``, ``schedulers.base`` and ``loop``: that is the core.
 """
 
-from vtloop.api import choose, elapsed, explore, loop_factory, replay, run, test
+from vtloop.api import elapsed, explore, loop_factory, replay, run, test
+from vtloop.choices import Outcome, choose, latency, may_cancel, slow, sometimes
 from vtloop.errors import (
     BlockingCallError,
     DeadlockError,
@@ -40,7 +41,12 @@ __all__ = [
     "elapsed",
     "daemon",
     "choose",
+    "latency",
+    "slow",
+    "sometimes",
+    "may_cancel",
     # results
+    "Outcome",
     "Exploration",
     "Failure",
     "Trace",

@@ -22,7 +22,7 @@ from vtloop.run import Command, Main, Outcome, execute
 from vtloop.schedulers.replay import SUSPECTS, KeyedReplay
 from vtloop.trace import Trace, read
 
-__all__ = ["choose", "elapsed", "explore", "loop_factory", "replay", "replay_outcome", "run", "test"]
+__all__ = ["elapsed", "explore", "loop_factory", "replay", "replay_outcome", "run", "test"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def explore(
         seed: The base seed; run ``i`` depends on it, on ``i`` and on the options alone.
         scheduler: ``"portfolio"`` (run 0 in asyncio's own order, then a mix), or one scheduler for all runs.
         interleave: The strongest level; weaker ones are mixed in. Default ``"tasks"``.
-        exact_time: True leaves lag out.
+        exact_time: True leaves lag and stretch out.
         **options: As for `run`.
 
     Raises:
@@ -189,7 +189,7 @@ def test(runs: int = 200, **options: Any) -> Callable[[Callable[P, Coroutine[Any
     """
     if callable(runs):
         raise UsageError("use @vtloop.test() with parentheses")
-    plan = Plan.of(runs=runs, ceiling="wakeups", **options)
+    plan = Plan.of(runs=runs, ceiling="wakeups", stretches=False, **options)
 
     def decorate(function: Callable[P, Coroutine[Any, Any, Any]]) -> Callable[P, None]:
         if not asyncio.iscoroutinefunction(function):
@@ -206,23 +206,6 @@ def test(runs: int = 200, **options: Any) -> Callable[[Callable[P, Coroutine[Any
         return explored
 
     return decorate
-
-
-def choose(options: int) -> int:
-    """Let the explorer pick one of ``options``: 0 to ``options - 1``; 0 outside a run and under asyncio's own order.
-
-    The choice is recorded, replayed and shrunk like any other.
-
-    Raises:
-        UsageError: ``options`` is not a whole number of 1 or more.
-    """
-    if isinstance(options, bool) or not isinstance(options, int) or options < 1:
-        raise UsageError(f"choose(options) needs a whole number, 1 or more, got {options!r}")
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        return 0
-    return loop.choose("choose", options) if isinstance(loop, EventLoop) else 0
 
 
 class elapsed:

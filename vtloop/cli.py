@@ -190,12 +190,14 @@ def _add_options(parser: _Parser) -> None:
         elif kind.startswith("tuple"):
             how.update(action="append", metavar="GLOB")
         elif kind.startswith(("int", "float")):
-            metavar = "S" if name == "seed" else "N" if kind.startswith("int") else "SECONDS"
+            metavar = {"seed": "S", "stretch": "SHARE"}.get(name, "N" if kind.startswith("int") else "SECONDS")
             how.update(type=_number(flag, kind, name), metavar=metavar)
         else:
             how.update(metavar="NAME")
         group.add_argument(flag, **how)
-    group.add_argument("--exact-time", action="store_true", help="No run has lag: exact times can be asserted.")
+    group.add_argument(
+        "--exact-time", action="store_true", help="No run has lag or stretch: exact times can be asserted."
+    )
 
 
 def _flag(name: str) -> str:
@@ -219,7 +221,9 @@ def _whole(flag: str) -> Callable[[str], Any]:
 def _number(flag: str, kind: str, name: str) -> Callable[[str], Any]:
     """Reads a number; the range is checked where all options are (`vtloop.options.resolve`)."""
     whole, none = kind.startswith("int"), "None" in kind
-    what = ("a whole number" if whole else "a number of seconds") + (", 'none'" if none else "")
+    what = ("a whole number" if whole else "a number" if name == "stretch" else "a number of seconds") + (
+        ", 'none'" if none else ""
+    )
     what += " or 'random'" if name == "seed" else ""
 
     def read(text: str) -> Any:

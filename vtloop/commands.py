@@ -75,8 +75,10 @@ def options_of_one(request: Request, **defaults: Any) -> Options:
 
 
 def _check_exact(request: Request) -> None:
-    if request.given.exact_time and request.options.get("lag"):
-        raise UsageError(f"--exact-time and --lag {request.options['lag']:g} contradict each other; give one of them")
+    for name in ("lag", "stretch"):
+        given = request.options.get(name)
+        if request.given.exact_time and given:
+            raise UsageError(f"--exact-time and --{name} {given:g} contradict each other; give one of them")
 
 
 # -- run -------------------------------------------------------------------------------------------------------------
@@ -294,10 +296,15 @@ def _stored(text: str, plan: Plan) -> dict[Path, Trace]:
         options, base = trace.options, plan.options
         within = LEVELS.index(options.interleave) <= LEVELS.index(plan.ceiling)
         same = base == dataclasses.replace(
-            options, seed=base.seed, scheduler=base.scheduler, interleave=base.interleave, lag=base.lag
+            options,
+            seed=base.seed,
+            scheduler=base.scheduler,
+            interleave=base.interleave,
+            lag=base.lag,
+            stretch=base.stretch,
         )
         same = same and plan.scheduler in ("portfolio", options.scheduler)
-        if trace.target == text and within and same and not (options.lag and plan.exact_time):
+        if trace.target == text and within and same and not ((options.lag or options.stretch) and plan.exact_time):
             found[path] = trace
     return found
 

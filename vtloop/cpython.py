@@ -11,6 +11,7 @@ import asyncio
 import asyncio.base_events
 import asyncio.coroutines
 import asyncio.format_helpers
+import asyncio.futures
 import asyncio.sslproto
 import asyncio.tasks
 import logging
@@ -24,6 +25,7 @@ from typing import Any
 __all__ = [
     "BUILTIN",
     "DATAGRAM_SOCKET",
+    "SLEEP_WAKEUP",
     "STEP",
     "WAKEUP_NAME",
     "callback_source",
@@ -96,6 +98,10 @@ def python_task_step(callback: object) -> str | None:
         if name == "__wakeup":
             return "wakeup"
     return None
+
+
+SLEEP_WAKEUP: Any = getattr(asyncio.futures, "_set_result_unless_cancelled", None)
+"""The callback of the timer that ends an ``asyncio.sleep`` (3.11-3.14)."""
 
 
 def exception_unread(future: asyncio.Future[Any]) -> bool:

@@ -124,11 +124,14 @@ class EventLoop(
         elif observer is None:
             self.call_soon = call_soon_into(self._line)  # type: ignore[method-assign]
         self._lag_ns = round(self.options.lag * 1e9)
+        self._cancelling = bool(self.options.cancel)
+        if self.options.stretch:
+            self._stretch, self._odd = self.options.stretch, True
 
     def calm(self, steps: int) -> None:
         """From now on asyncio's own order, unrecorded, exact, and at most ``steps`` more steps: for unwinding."""
         self._scheduler = self._observer = None
-        self._lag_ns = 0
+        self._lag_ns, self._stretch, self._cancelling = 0, 0.0, False
         self._step_bound = self._steps + steps
         if self._line is not None:
             self._line.calm()
@@ -290,7 +293,7 @@ class EventLoop(
     def set_debug(self, enabled: bool) -> None:
         """asyncio's debug mode: callbacks are checked, handles and coroutines remember where they were made."""
         self._debug = bool(enabled)
-        self._odd = self._debug or self._closed or self._daemons
+        self._odd = self._debug or self._closed or self._daemons or bool(self._stretch)
         if enabled:
             self.call_soon = self._call_soon_debug  # type: ignore[method-assign]
         else:

@@ -114,7 +114,7 @@ class ManualClock(LoopState):
 
     def _drive(self, target_ns: int | None, name: str) -> None:
         self._check_outside(name)
-        self._lag_ns = 0
+        self._lag_ns, self._stretch = 0, 0.0
         self._special = True
         request = Request(target_ns, None)
         self._requests += (request,)
@@ -127,7 +127,7 @@ class ManualClock(LoopState):
 
     async def _request(self, target_ns: int | None) -> None:
         """The same from inside: suspend the calling task until the request is answered."""
-        self._lag_ns = 0
+        self._lag_ns, self._stretch = 0, 0.0
         self._special = True
         request = Request(target_ns, self.create_future())
         assert request.waiter is not None

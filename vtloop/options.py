@@ -11,6 +11,7 @@ from typing import Any
 
 from vtloop.errors import UsageError, allowed
 from vtloop.ready import LEVELS
+from vtloop.schedulers.names import EXPLORATIONS_ONLY, MOST, SCHEDULERS, parse, spelt
 
 __all__ = [
     "FACTORY_DEFAULTS",
@@ -24,9 +25,6 @@ __all__ = [
     "with_values",
 ]
 
-SCHEDULERS = ("fifo", "random", "pct:depth=N", "portfolio")
-"""The schedulers by name; ``portfolio`` is for explorations."""
-
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -39,6 +37,10 @@ class Options:
         start: What ``loop.time()`` reads at first, in seconds.
         autojump: Whether the clock jumps to the next timer when nothing is ready.
         lag: The most virtual seconds that one step may take, as a choice; 0 for exact time.
+        stretch: The most by which one ``asyncio.sleep`` may last longer, as a choice and as a share of its length (0.2:
+            a fifth longer); never past a pending timer that it would have beaten; 0 for exact time.
+        cancel: Globs over task names and coroutine qualnames: tasks that the explorer may cancel at any of their
+            awaits, once each.
         max_steps: Callbacks after which the run is ended with a `HangError`; None for no limit.
         max_time: Virtual seconds after which the run is ended with a `HangError`; None for no limit.
         watchdog: Real seconds after which a single step that does not return is cut; None for never.
@@ -52,6 +54,8 @@ class Options:
     start: float = 0.0
     autojump: bool = True
     lag: float = 0.0
+    stretch: float = 0.0
+    cancel: tuple[str, ...] = ()
     max_steps: int | None = None
     max_time: float | None = None
     watchdog: float | None = None
@@ -94,17 +98,15 @@ def resolve(base: Options = FACTORY_DEFAULTS, **given: Any) -> Options:
     values["scheduler"] = check_scheduler(chosen)
     values["seed"] = seed if seed is not None or chosen == "fifo" else 0
     values["interleave"] = level or ("wakeups" if chosen != "fifo" else "timing")
-    for name in ("start", "lag", "max_time", "watchdog", "patience", "max_steps"):
+    for name in ("start", "lag", "stretch", "max_time", "watchdog", "patience", "max_steps"):
         if name in values:
             values[name] = _number(name, values[name], getattr(FACTORY_DEFAULTS, name))
-    if "daemons" in values:
-        daemons = values["daemons"] or ()
-        globs = (daemons,) if isinstance(daemons, str) else tuple(daemons)
-        if not all(isinstance(glob, str) for glob in globs):
-            raise UsageError(f"daemons must be globs over names, got {daemons!r}")
-        values["daemons"] = globs
-    if values.get("lag") and chosen == "fifo":
-        raise UsageError(f"lag={values['lag']!r} needs a seed; without one time is exact")
+    for name in ("daemons", "cancel"):
+        if name in values:
+            values[name] = _globs(name, values[name])
+    for name in ("lag", "stretch"):
+        if values.get(name) and chosen == "fifo":
+            raise UsageError(f"{name}={values[name]!r} needs a seed; without one time is exact")
     if "autojump" in values and not isinstance(values["autojump"], bool):
         raise UsageError(f"autojump must be True or False, got {values['autojump']!r}")
     return with_values(base, **values)
@@ -141,17 +143,46 @@ def check_level(level: Any) -> None:
         raise UsageError(f"unknown level {level!r} for interleave; {allowed(LEVELS)}")
 
 
-def check_scheduler(scheduler: Any) -> Any:
-    """Refuse what is neither the name of a scheduler nor an object with ``pick``; gives it back."""
-    if isinstance(scheduler, str):
-        name, _, rest = scheduler.partition(":")
-        plain = name in ("fifo", "random") and not rest
-        depth = name == "pct" and (not rest or (rest.startswith("depth=") and rest[6:].isdecimal() and int(rest[6:])))
-        if not (plain or depth):
-            raise UsageError(f"unknown scheduler {scheduler!r}; {allowed(SCHEDULERS)}, or an object with pick(window)")
-    elif not callable(getattr(scheduler, "pick", None)):
-        raise UsageError(f"scheduler must be a name or an object with pick(window), got {scheduler!r}")
-    return scheduler
+def check_scheduler(scheduler: Any, *, exploring: bool = False) -> Any:
+    """Refuse what is neither the name of a scheduler nor an object with ``pick``.
+
+    Args:
+        scheduler: The name or object.
+        exploring: Whether names that only explorations have (`EXPLORATIONS_ONLY`) are allowed.
+
+    Returns:
+        The object, or the name with its number filled in: ``"pct:depth=3"`` for ``"pct"``.
+    """
+    if not isinstance(scheduler, str):
+        if not callable(getattr(scheduler, "pick", None)):
+            raise UsageError(f"scheduler must be a name or an object with pick(window), got {scheduler!r}")
+        return scheduler
+    found = parse(scheduler)
+    if found is None:
+        raise UsageError(
+            f"unknown scheduler {scheduler!r}; {allowed(SCHEDULERS)} (N from 1 to {MOST}), or an object with "
+            f"pick(window)"
+        )
+    kind, number = found
+    if kind in EXPLORATIONS_ONLY and not exploring:
+        raise UsageError(
+            f"scheduler {scheduler!r} is for explorations (vtloop.explore, vtloop explore); a single run takes "
+            f"another one, or none"
+        )
+    return spelt(kind, number)
+
+
+def _globs(name: str, value: Any) -> tuple[str, ...]:
+    """One glob, or several."""
+    if isinstance(value, str):
+        return (value,)
+    try:
+        globs = tuple(value or ())
+    except TypeError:
+        globs = (None,)
+    if not all(isinstance(glob, str) for glob in globs):
+        raise UsageError(f"{name} must be globs over names, got {value!r}")
+    return globs
 
 
 def _number(name: str, value: Any, default: Any) -> Any:
@@ -163,6 +194,6 @@ def _number(name: str, value: Any, default: Any) -> Any:
     signed = name == "start"
     if isinstance(value, bool) or not isinstance(value, kinds) or not (signed or value >= 0) or value - value != 0:
         none = " or None" if default is None else ""
-        what = "a whole number" if whole else "a finite number of seconds"
+        what = "a whole number" if whole else "a finite number" if name == "stretch" else "a finite number of seconds"
         raise UsageError(f"{name} must be {what}{'' if signed else ', 0 or more'}{none}, got {value!r}")
     return value if whole else float(value)

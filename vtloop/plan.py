@@ -16,10 +16,13 @@ from vtloop.errors import UsageError
 from vtloop.options import RUN_DEFAULTS, Options, check_level, resolve, with_values
 from vtloop.ready import LEVELS
 
-__all__ = ["LAGS", "Plan"]
+__all__ = ["LAGS", "STRETCHES", "Plan"]
 
 LAGS = (0.001, 0.02, 0.2)
 """The ladder of lags in seconds; a real machine's slow step, a garbage collection, a page fault under load."""
+
+STRETCHES = (0.05, 0.2, 1.0)
+"""The ladder of stretches, as shares of a sleep: a slower machine, a slower service, twice the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,8 @@ class Plan:
         seed: The base seed.
         scheduler: ``"portfolio"`` for the mix, else the scheduler of every run.
         ceiling: The strongest level; weaker ones are mixed in.
-        exact_time: Whether no run has lag.
+        exact_time: Whether no run has lag or stretch.
+        stretches: Whether stretch is in the mix (not under a test runner: tests assert how long things take).
         options: The options of every run.
     """
 
@@ -40,6 +44,7 @@ class Plan:
     scheduler: Any = "portfolio"
     ceiling: str = "tasks"
     exact_time: bool = False
+    stretches: bool = True
     options: Options = RUN_DEFAULTS
 
     @classmethod
@@ -52,6 +57,7 @@ class Plan:
         interleave: str | None = None,
         exact_time: bool | None = None,
         ceiling: str = "tasks",
+        stretches: bool = True,
         **options: Any,
     ) -> Plan:
         """A plan from the arguments of ``explore``, checked.
@@ -67,27 +73,31 @@ class Plan:
             raise UsageError(f"exact_time must be True, False or None, got {exact_time!r}")
         check_level(interleave)
         if scheduler == "portfolio":
-            # Run 0, in asyncio's own order, is exact; a lag that is given belongs to all others.
-            lag = resolve(RUN_DEFAULTS, seed=seed, lag=options.pop("lag", 0.0)).lag
-            base = dataclasses.replace(resolve(RUN_DEFAULTS, **options), lag=lag)
+            # Run 0, in asyncio's own order, is exact; a lag or stretch that is given belongs to all others.
+            inexact = {name: options.pop(name) for name in ("lag", "stretch") if name in options}
+            given = resolve(RUN_DEFAULTS, seed=seed, **inexact)
+            base = dataclasses.replace(resolve(RUN_DEFAULTS, **options), lag=given.lag, stretch=given.stretch)
         else:
             base = resolve(RUN_DEFAULTS, seed=seed, scheduler=scheduler, interleave=interleave, **options)
-        return cls(runs, seed, scheduler, interleave or ceiling, bool(exact_time), base)
+        return cls(runs, seed, scheduler, interleave or ceiling, bool(exact_time), stretches, base)
 
     def options_of(self, index: int, **extra: Any) -> Options:
         """The options of run ``index``: scheduler, level and lag are drawn from its own seed, ``extra`` is kept."""
         if index == 0 and self.scheduler == "portfolio":
-            return dataclasses.replace(self.options, lag=0.0)
+            return dataclasses.replace(self.options, lag=0.0, stretch=0.0)
         seed = run_seed(self.seed, index)
         uniform = uniforms(seed, "plan").__next__
         level = self._level(uniform)
         scheduler = self._scheduler(uniform) if self.scheduler == "portfolio" else self.scheduler
         if scheduler == "fifo":
             return self.options
-        lag = self.options.lag
+        lag, stretch = self.options.lag, self.options.stretch
         if not lag and not self.exact_time and uniform() < 0.4:
             lag = LAGS[draw(uniform, len(LAGS))]
-        return with_values(self.options, seed=seed, scheduler=scheduler, interleave=level, lag=lag, **extra)
+        if not stretch and not self.exact_time and self.stretches and uniform() < 0.3:
+            stretch = STRETCHES[draw(uniform, len(STRETCHES))]
+        inexact = {"lag": lag, "stretch": stretch}
+        return with_values(self.options, seed=seed, scheduler=scheduler, interleave=level, **inexact, **extra)
 
     def _level(self, uniform: Callable[[], float]) -> str:
         below = LEVELS[: LEVELS.index(self.ceiling) + 1]

@@ -89,6 +89,7 @@ class Settings:
                 interleave=level,
                 exact_time=exact_time if exact_time is not None else not marked,
                 ceiling="wakeups",
+                stretches=False,
                 **given,
             )
             options = plan.options
@@ -107,12 +108,13 @@ class Settings:
     def rebased(self, trace: Trace) -> Trace:
         """``trace`` under the options of this test: only what its choices rest on is taken from the record."""
         old = trace.options
-        chosen = {"seed": old.seed, "scheduler": old.scheduler, "interleave": old.interleave, "lag": old.lag}
-        return replace(trace, options=replace(self.options, **chosen))
+        chosen = {"seed": old.seed, "scheduler": old.scheduler, "interleave": old.interleave}
+        return replace(trace, options=replace(self.options, **chosen, lag=old.lag, stretch=old.stretch))
 
     def admits(self, options: Options) -> bool:
         """Whether a stored failure with ``options`` is something this test still has to stand."""
-        return LEVELS.index(options.interleave) <= LEVELS.index(self.ceiling) and not (self.exact and options.lag)
+        inexact = bool(options.lag or options.stretch)
+        return LEVELS.index(options.interleave) <= LEVELS.index(self.ceiling) and not (self.exact and inexact)
 
 
 def add_options(parser: pytest.Parser) -> None:

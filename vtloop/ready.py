@@ -7,6 +7,7 @@ pick any index of the *window*; this file alone decides how far the window reach
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -15,7 +16,7 @@ from types import MethodType
 from typing import Any, Protocol
 
 from vtloop.cpython import BUILTIN, STEP, WAKEUP_NAME, python_task_step
-from vtloop.handles import TimerHandle
+from vtloop.handles import Handle, TimerHandle
 
 __all__ = [
     "BARRIER",
@@ -29,6 +30,7 @@ __all__ = [
     "ReadyLine",
     "may_swap",
     "order_ties",
+    "task_of",
 ]
 
 Entry = tuple[Any, ...]
@@ -278,6 +280,19 @@ class ReadyLine:
 
 def _first(items: Sequence[Item], options: int) -> int:
     return 0
+
+
+def task_of(callback: Any) -> asyncio.Future[Any] | None:
+    """The task whose step or wake-up ``callback`` is, or None for a plain callback."""
+    kind = type(callback)
+    owner = getattr(callback, "__self__", None)
+    if kind is STEP or kind is BUILTIN:
+        return owner
+    if isinstance(owner, Handle) and python_task_step(owner._callback) is not None:
+        driver: Any = owner._callback
+        task: asyncio.Future[Any] = driver.__self__
+        return task
+    return None
 
 
 def may_swap(older: TimerHandle, newer: TimerHandle) -> bool:

@@ -16,9 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from vtloop.clock import VirtualClock, seconds_text
-from vtloop.cpython import BUILTIN, STEP, python_task_step
-from vtloop.handles import Handle
-from vtloop.ready import Entry, Item, ReadyLine
+from vtloop.ready import Entry, Item, ReadyLine, task_of
 from vtloop.trace import Choice
 
 __all__ = ["Event", "Key", "Recording"]
@@ -72,7 +70,7 @@ class Recording:
         callback = entry[1]
         if callback is None:
             return ("turn", next(self._turns))
-        return ("callback", next(self._callbacks)) if _task_of(callback) is None else None
+        return ("callback", next(self._callbacks)) if task_of(callback) is None else None
 
     def admitted(self, item: Item) -> None:
         """An item has joined the line."""
@@ -91,7 +89,7 @@ class Recording:
         key: Key | None = item[5]
         if key is not None:
             return key
-        task = _task_of(item[3])
+        task = task_of(item[3])
         assert task is not None
         name = self._name(task)
         return (name, self._steps.get(name, 0) + 1)
@@ -178,19 +176,6 @@ class Recording:
             count = self._used[given] = self._used.get(given, 0) + 1
             name = self._names[known] = given if count == 1 else f"{given}#{count}"
         return name
-
-
-def _task_of(callback: Any) -> asyncio.Future[Any] | None:
-    """The task whose step or wake-up ``callback`` is, or None for a plain callback."""
-    kind = type(callback)
-    owner = getattr(callback, "__self__", None)
-    if kind is STEP or kind is BUILTIN:
-        return owner
-    if isinstance(owner, Handle) and python_task_step(owner._callback) is not None:
-        driver: Any = owner._callback
-        task: asyncio.Future[Any] = driver.__self__
-        return task
-    return None
 
 
 def _step_words(key: Key) -> str:

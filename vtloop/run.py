@@ -152,6 +152,9 @@ def execute(
         except BaseException as exc:
             outcome.error = exc
         note_end()
+        if isinstance(outcome.error, asyncio.CancelledError) and loop.cancelled_at:
+            # The program passes a cancellation by the explorer on, as it may.
+            outcome.error = None
         outcome.error = _with_background(loop, outcome.error)
         _unwind(loop, outcome)
     return outcome

@@ -22,6 +22,9 @@ from vtloop.tasks import Task
 
 __all__ = ["Scheduling", "call_soon_into"]
 
+STRETCH_STEPS = 9
+"""Options of a stretch choice: none, or one to eight eighths of what is allowed."""
+
 _new_handle = Handle.__new__
 _new_timer = TimerHandle.__new__
 _copy_context = contextvars.copy_context
@@ -137,6 +140,8 @@ class Scheduling(LoopState):
             raise ValueError(f"{method}() needs a number of seconds, got {given!r}")
         clock = self._clock
         when = given if absolute else clock.seconds + given
+        if self._stretch and callback is cpython.SLEEP_WAKEUP and not absolute and 0 < given < float("inf"):
+            when = self._stretched(given, when)
         handle: TimerHandle
         if self._debug:
             handle = self._make_debug_timer(when, callback, args, context, method)
@@ -161,6 +166,18 @@ class Scheduling(LoopState):
             self._due.append(handle)
             self._attend = True
         return handle
+
+    def _stretched(self, delay: float, when: float) -> float:
+        """The deadline of a sleep that stands for work of unknown length, and may take longer.
+
+        Never past a pending timer that it would have beaten.
+        """
+        soonest, latest = round(when * 1e9), round((when + delay * self._stretch) * 1e9)
+        beaten = self._timers.deadline_after(soonest)
+        if beaten is not None and latest >= beaten:
+            latest = beaten - 1
+        eighths = self.choose("stretch", STRETCH_STEPS) if latest > soonest else 0
+        return (soonest + (latest - soonest) * eighths // (STRETCH_STEPS - 1)) / 1e9 if eighths else when
 
     def _make_debug_timer(self, when: float, callback: Any, args: Any, context: Any, method: str) -> TimerHandle:
         self._check_thread()

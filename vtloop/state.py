@@ -48,7 +48,7 @@ class LoopState(asyncio.AbstractEventLoop):
     _daemons = False  # some task is a daemon: remember who made each timer
     _attend = False  # at the next mark something joins: `_due`, `_clock_moved` or `_calls`
     _special = False  # sticky: idling needs more than a jump to the next timer
-    _odd = False  # making a timer needs more than filling a handle: closed, debug mode or daemons
+    _odd = False  # making a timer needs more than filling a handle: closed, debug mode, daemons or stretch
 
     # What stands ready: a deque under asyncio's own order, a ReadyLine under a scheduler.
     _ready: deque[Any]
@@ -73,6 +73,7 @@ class LoopState(asyncio.AbstractEventLoop):
     _requests: tuple[Any, ...] = ()
     _calls: Any = ()
     _lag_ns = 0
+    _stretch = 0.0
 
     # What one part does for the others.
     def _called_from_thread(self) -> None:

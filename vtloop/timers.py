@@ -7,7 +7,7 @@ timers with the same deadline share one entry.  It must never call a callback.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from typing import Any
 
 from sortedcontainers import SortedList
@@ -63,15 +63,29 @@ class TimerQueue:
             self._sort_in()
         near, buckets = self._near, self._buckets
         while near or self._refill():
-            bucket = buckets[near[-1]]
-            if type(bucket) is list:
-                alive = any(handle._callback is not None for handle in bucket)
-            else:
-                alive = bucket._callback is not None
-            if alive:
+            if self._alive(near[-1]):
                 return -near[-1]
             self._drop(buckets.pop(near.pop()))
         return None
+
+    def deadline_after(self, when_ns: int) -> int | None:
+        """The earliest deadline of a living timer later than ``when_ns``, or None; O(log n) and the dead on the way."""
+        if self.new:
+            self._sort_in()
+        near = self._near
+        for position in range(bisect_left(near, -when_ns) - 1, -1, -1):
+            if self._alive(near[position]):
+                return -near[position]
+        for deadline in self._far.irange(when_ns, inclusive=(False, True)) if self._far else ():
+            if self._alive(-deadline):
+                return int(deadline)
+        return None
+
+    def _alive(self, key: int) -> bool:
+        bucket = self._buckets[key]
+        if type(bucket) is list:
+            return any(handle._callback is not None for handle in bucket)
+        return bucket._callback is not None
 
     # Hot: called once a jump.  Measured by the rows "timers" of the benchmarks.
     def pop_next(self) -> tuple[int, list[TimerHandle]] | None:

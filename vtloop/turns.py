@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from vtloop import cpython
+from vtloop.cancelling import Cancelling
 from vtloop.errors import StepCut
 from vtloop.failures import ExceptionHandling
 from vtloop.handles import DebugHandle, DebugTimerHandle, Handle
@@ -25,7 +26,7 @@ LAG_STEPS = 9
 """Options of a lag choice: none, or one to eight eighths of the ``lag`` option."""
 
 
-class Turns(IdleRules, ExceptionHandling):
+class Turns(IdleRules, ExceptionHandling, Cancelling):
     """Runs what stands ready, turn by turn, and makes the choices on the way."""
 
     _turn_left = 0  # entries of the current turn that `step` has not run yet
@@ -75,42 +76,48 @@ class Turns(IdleRules, ExceptionHandling):
 
     # Hot: the same under a scheduler.
     def _run_chosen(self, line: ReadyLine) -> None:
-        items = line.items
-        quick = self._observer is None
-        lag = self._lag_ns
         self._limit = self._step_limit()
         try:
             self._turns += line.drop_mark()
-            turns = self._next_turn(line, POLL_TURNS)
-            for item in line.stream:
-                callback = item[3]
-                if callback is None:
-                    self._turns += 1
-                    if self._stopping:
-                        break
-                    if quick and turns and not self._attend and line.takes < self._limit:
-                        # `_next_turn` in short: nothing joins but the next timer.
-                        if items:
-                            turns -= 1
-                        else:
-                            self._steps = line.takes - self._turns
-                            self._idle()
-                            turns = POLL_TURNS
-                        items.append((BARRIER, next(line.arrivals), None, None, ()))
-                        continue
-                    turns = self._next_turn(line, turns)
-                    continue
-                args = item[4]
-                try:
-                    item[2].run(callback, *args)
-                except (SystemExit, KeyboardInterrupt):
-                    raise
-                except BaseException as exc:
-                    self._callback_failed(callback, args, item[2], exc)
-                if lag:
-                    lag = self._lag()
+            self._run_line(line, self._next_turn(line, POLL_TURNS))
         finally:
             self._steps = line.takes - self._turns
+
+    def _run_line(self, line: ReadyLine, turns: int) -> None:
+        items = line.items
+        quick = self._observer is None
+        lag = self._lag_ns
+        cancelling = self._cancelling
+        for item in self._with_cancels(line) if cancelling else line.stream:
+            callback = item[3]
+            if callback is None:
+                self._turns += 1
+                if self._stopping:
+                    break
+                if quick and turns and not self._attend and line.takes < self._limit:
+                    # `_next_turn` in short: nothing joins but the next timer.
+                    if items:
+                        turns -= 1
+                    else:
+                        self._steps = line.takes - self._turns
+                        self._idle()
+                        turns = POLL_TURNS
+                    items.append((BARRIER, next(line.arrivals), None, None, ()))
+                    continue
+                turns = self._next_turn(line, turns)
+                if self._cancelling is not cancelling:
+                    self._run_line(line, turns)
+                    break
+                continue
+            args = item[4]
+            try:
+                item[2].run(callback, *args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self._callback_failed(callback, args, item[2], exc)
+            if lag:
+                lag = self._lag()
 
     def _next_turn(self, line: ReadyLine, turns: int) -> int:
         """The mark is reached: let due timers join, make something ready if nothing is, and set a new mark."""

@@ -24,7 +24,7 @@ from vtloop.loop import EventLoop
 
 __all__ = ["Watchdog"]
 
-_RUNNERS = frozenset({EventLoop._run_fifo.__code__, EventLoop._run_chosen.__code__, EventLoop._step_once.__code__})
+_RUNNERS = frozenset({EventLoop._run_fifo.__code__, EventLoop._run_line.__code__, EventLoop._step_once.__code__})
 _BETWEEN_STEPS = frozenset(
     getattr(EventLoop, name).__code__ for name in ("_next_turn", "_join_due", "_idle", "_idle_specially", "_poll")
 )
