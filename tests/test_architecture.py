@@ -50,6 +50,7 @@ FLOORS = {
     "diagnosis.waits": 3,
     # what a run was asked for and what it did, as data
     "options": 3,
+    "orders": 0,
     "trace": 4,
     "recording": 5,
     "schedulers.replay": 6,

@@ -101,6 +101,7 @@ class ReadyLine:
         takes: How many items were taken so far.
         indices: The recorded choices: for each window with more than one item, the index picked.
         sizes: The number of options of each of these choices.
+        log: For each take three numbers, as `vtloop.orders.order_of` wants them; None where nobody asked.
         step_rule: The rule for first steps and bare yields of tasks.
         wakeup_rule: The rule for tasks whose awaited future is done.
         uniform: Draws from [0, 1), set by a scheduler that picks uniformly, to spare a call per step.
@@ -113,6 +114,7 @@ class ReadyLine:
         "arrivals",
         "indices",
         "items",
+        "log",
         "sizes",
         "step_rule",
         "stream",
@@ -137,6 +139,7 @@ class ReadyLine:
         self.arrivals = itertools.count()
         self.indices: list[int] = []
         self.sizes: list[int] = []
+        self.log: list[int] | None = None
         self.takes = 0
         self.stream: Iterator[Item] = self._stream()
 
@@ -206,6 +209,13 @@ class ReadyLine:
                 free -= 1
             if observer is not None:
                 observer.taken(item, index, options)
+            log = self.log
+            if log is not None:
+                callback = item[3]
+                kind = type(callback)
+                log.append(item[1] if callback is not None else ~item[1])
+                log.append(len(items) - head)
+                log.append(getattr(callback.__self__, "_number", 0) if kind is STEP or kind is BUILTIN else 0)
             self.takes += 1
             yield item
 
@@ -242,7 +252,7 @@ class ReadyLine:
         self.step_rule = self.wakeup_rule = BARRIER
         self._observer = self.uniform = None
         self._pick = _first
-        self.indices, self.sizes = [], []
+        self.indices, self.sizes, self.log = [], [], None
         self._restart()
 
     def drop_mark(self) -> bool:

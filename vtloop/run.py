@@ -20,6 +20,7 @@ from typing import Any
 from vtloop.errors import UsageError, VtloopError
 from vtloop.loop import EventLoop
 from vtloop.options import Options
+from vtloop.orders import order_of
 from vtloop.recording import Recording
 from vtloop.schedulers import Scheduler
 from vtloop.trace import Trace, check_of
@@ -54,6 +55,7 @@ class Outcome:
         steps: How many callbacks ran.
         recording: Events and deviations, when the run was recorded.
         reproducible: False when real threads took part.
+        log: What `order` is computed from; None when nobody asked for it.
     """
 
     options: Options
@@ -65,6 +67,12 @@ class Outcome:
     steps: int = 0
     recording: Recording | None = None
     reproducible: bool = True
+    log: list[int] | None = None
+
+    @property
+    def order(self) -> int | None:
+        """The happens-before order of the run as a number (`vtloop.orders`); None when nobody asked for it."""
+        return order_of(self.log) if self.log is not None else None
 
     @property
     def check(self) -> str:
@@ -116,6 +124,7 @@ def execute(
     scheduler: Callable[[Recording | None], Scheduler] | None = None,
     command: Command | None = None,
     drive: Drive | None = None,
+    track_order: bool = False,
 ) -> Outcome:
     """Run ``main`` once and unwind it.
 
@@ -126,15 +135,20 @@ def execute(
         keep: How many of the last events are kept; None for all.
         scheduler: Makes the scheduler for the run, given its recording; None for the one that the options name.
         command: Makes the command that plays the run back, for reports.
+        track_order: Whether what the order of the run is computed from is noted.
         drive: Drives the loop itself, in place of running ``main`` (which is not used then).
     """
     if asyncio._get_running_loop() is not None:
         raise UsageError("a run cannot be made while an event loop is running in this thread; make it from plain code")
+    if track_order and options.scheduler == "fifo" and scheduler is None:
+        scheduler = _in_a_line
     plain = scheduler is None and not record
     loop = EventLoop.with_options(options, scheduled=plain)
     recording = Recording(loop._clock, keep) if record else None
     if not plain:
         loop.use_scheduler(loop.own_scheduler() if scheduler is None else scheduler(recording), recording)
+    if track_order and loop._line is not None:
+        loop._line.log = []
     outcome = Outcome(options, recording=recording)
     if command is not None:
         loop.replay_command = lambda kind: _command(loop, outcome, command, kind)
@@ -160,6 +174,11 @@ def execute(
     return outcome
 
 
+def _in_a_line(recording: Recording | None) -> Scheduler:
+    """asyncio's own order again, but by way of a ready line, which notes the order."""
+    return Scheduler("timing")
+
+
 def _coroutine(main: Any) -> Any:
     if asyncio.iscoroutine(main):
         return main
@@ -175,7 +194,9 @@ def _note_end(loop: EventLoop, outcome: Outcome) -> None:
     """Keep what the run came to, before the unwinding adds to it."""
     line = loop._line
     if line is not None:
-        outcome.indices, outcome.sizes = list(line.indices), list(line.sizes)
+        if outcome.options.scheduler != "fifo":
+            outcome.indices, outcome.sizes = list(line.indices), list(line.sizes)
+        outcome.log = line.log
     outcome.time_ns, outcome.steps = loop.time_ns(), loop._steps
     outcome.reproducible = loop.reproducible
 
