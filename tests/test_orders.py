@@ -84,7 +84,7 @@ def test_three_wake_ups_have_six_orders_and_more_with_what_their_ends_call_back(
 
     log, seen = [], set()
     found = orders(main, interleave="wakeups")
-    assert len(seen) == 6 < len(found) == len(orders(main, range(300, 900), interleave="wakeups"))
+    assert len(seen) == 6 < len(found) < 60
 
 
 def test_tasks_that_never_stand_ready_together_are_not_ordered():
