@@ -30,6 +30,7 @@ FLOORS = {
     "failures": 1,
     "timers": 2,
     "ready": 2,
+    "ties": 2,
     "boundary": 2,
     "cancelling": 5,
     "manual": 2,

@@ -18,7 +18,8 @@ from vtloop.errors import StepCut
 from vtloop.failures import ExceptionHandling
 from vtloop.handles import DebugHandle, DebugTimerHandle, Handle
 from vtloop.idle import POLL_TURNS, IdleRules
-from vtloop.ready import BARRIER, MARK, ReadyLine, order_ties
+from vtloop.ready import BARRIER, MARK, ReadyLine
+from vtloop.ties import order_ties
 
 __all__ = ["Turns"]
 

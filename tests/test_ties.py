@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vtloop.handles import TimerHandle
-from vtloop.ready import may_swap, order_ties
+from vtloop.ties import may_swap, order_ties
 
 
 def timer(when_ns: int, made_ns: int = 0, absolute: bool = False) -> TimerHandle:
