@@ -294,7 +294,7 @@ def test_cancelled_handle_does_not_run(loop: vtloop.EventLoop, method: str) -> N
 def test_callback_runs_in_the_context_of_its_making_or_the_one_given(loop: vtloop.EventLoop, method: str) -> None:
     log: list[str] = []
     put: Any = getattr(loop, method)
-    when = (1,) if method in ("call_later", "call_at") else ()
+    when, later = ((1,), (2,)) if method in ("call_later", "call_at") else ((), ())
     given = contextvars.copy_context()
     given.run(VAR.set, "given")
 
@@ -305,7 +305,7 @@ def test_callback_runs_in_the_context_of_its_making_or_the_one_given(loop: vtloo
     def make() -> None:
         VAR.set("made")
         put(*when, look)
-        put(*when, look, context=given)
+        put(*later, look, context=given)
 
     contextvars.copy_context().run(make)
     loop.run_until_idle()
