@@ -375,6 +375,26 @@ def test_handles_print_and_compare_with_only_what_the_loop_fills_in() -> None:
 # -- the rule itself ------------------------------------------------------------------------------------------------
 
 
+def test_a_sleep_ends_by_a_callback_that_nothing_else_of_its_kind_has() -> None:
+    put: list[Any] = []
+
+    class Noting(asyncio.SelectorEventLoop):
+        def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> Any:
+            put.append(callback)
+            return super().call_later(delay, callback, *args, context=context)
+
+    async def main() -> None:
+        await asyncio.sleep(0.001)
+        async with asyncio.timeout(1):
+            await asyncio.wait([asyncio.ensure_future(asyncio.sleep(0))], timeout=1)
+
+    loop = Noting()
+    loop.run_until_complete(main())
+    loop.close()
+    assert [callback is cpython.SLEEP_WAKEUP for callback in put] == [True, *[False] * (len(put) - 1)]
+    assert len(put) >= 2
+
+
 def test_every_name_of_the_file_is_tested_here() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in cpython.__all__ if f"cpython.{name}" not in text] == []
