@@ -53,7 +53,9 @@ FLOORS = {
     "options": 3,
     "orders": 0,
     "trace": 4,
+    "keys": 4,
     "recording": 5,
+    "deviations": 6,
     "schedulers.replay": 6,
     # the loop
     "scheduling": 3,
@@ -66,6 +68,7 @@ FLOORS = {
     "watchdog": 8,
     "run": 9,
     "plan": 8,
+    "playback": 10,
     "finding": 10,
     "explore": 11,
     "store": 10,

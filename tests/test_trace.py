@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import os
 import zlib
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from vtloop.errors import TraceError
 from vtloop.options import RUN_DEFAULTS, resolve
-from vtloop.trace import FORMAT, TOKEN_LIMIT, Choice, Trace, check_of, read
+from vtloop.trace import FORMAT, REPLAY, TOKEN_LIMIT, Choice, Trace, check_of, read
 
 CHOICES = (
     Choice("step", "Task-3", 2, -1, 1, 3, "Task-3 step 2 ran before Task-2 step 2"),
@@ -352,3 +353,60 @@ def test_the_check_counts_the_choices(pairs):
     text = check_of([index for index, _ in pairs], [size for _, size in pairs])
     assert text.endswith(f"/{len(pairs)}")
     assert len(text.partition("/")[0]) == 8
+
+
+# -- runs whose choices are listed -----------------------------------------------------------------------------------
+
+HELD = (Choice("hold", "Task-3", 2, 4, 1, 2, "Task-3 step 2 stood back while Task-4 step 2 ran"), *CHOICES)
+
+
+def a_listing(**fields) -> Trace:
+    drawn = resolve(RUN_DEFAULTS, seed=7, interleave="tasks", lag=0.02)
+    return a_trace(options=dataclasses.replace(drawn, scheduler=REPLAY), choices=HELD, **fields)
+
+
+def test_listed_choices_survive_a_file_and_a_token(tmp_path):
+    assert read(a_listing().save(tmp_path / "t.json")) == a_listing()
+    back = read(a_listing().token())
+    assert back.options == a_listing().options
+    assert back.options.scheduler == REPLAY
+    assert back.choices == tuple(dataclasses.replace(choice, words="") for choice in HELD)
+    assert back.token() == a_listing().token()
+
+
+def test_a_short_listing_has_a_short_token():
+    assert len(a_listing().token()) < 250
+
+
+def test_a_trace_of_a_scheduler_object_is_encoded_again_as_it_was(tmp_path):
+    class Last:
+        def pick(self, window):
+            return len(window) - 1
+
+    trace = a_trace(options=resolve(RUN_DEFAULTS, scheduler=Last(), interleave="tasks"))
+    back = read(trace.save(tmp_path / "t.json"))
+    assert back.token() == trace.token()
+    assert read(back.save(tmp_path / "again.json")) == back
+
+
+def test_a_file_of_the_first_format_is_read(tmp_path):
+    assert read(file_of(tmp_path / "t.json", lambda body: body.update(format=1))) == a_trace()
+
+
+def test_a_token_says_its_format_where_choices_are_listed():
+    body = {"o": {"seed": 1, "scheduler": "replay", "interleave": "tasks"}, "c": "", "e": "", "d": []}
+    assert read(token_of({**body, "v": FORMAT})).choices == ()
+    for version in (FORMAT + 1, 0, "2", None, True):
+        assert f"it has format {version!r}; this vtloop reads formats up to {FORMAT}" in refusal(
+            token_of({**body, "v": version})
+        )
+
+
+def test_a_listing_without_choices_is_refused(tmp_path):
+    body = {"o": {"seed": 1, "scheduler": "replay", "interleave": "tasks"}, "c": "", "e": ""}
+    assert "it lists no choices" in refusal(token_of(body))
+
+
+def test_the_options_of_a_listing_are_checked(tmp_path):
+    body = {"o": {"seed": 1, "scheduler": "replay", "interleave": "all"}, "c": "", "e": "", "d": []}
+    assert "unknown level 'all'" in refusal(token_of(body))

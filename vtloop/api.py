@@ -12,14 +12,14 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from vtloop.clock import VirtualClock
-from vtloop.errors import ReplayError, UsageError
+from vtloop.errors import UsageError
 from vtloop.explore import Campaign, Exploration
 from vtloop.finding import Failure, failure_from
 from vtloop.loop import EventLoop
 from vtloop.options import FACTORY_DEFAULTS, RUN_DEFAULTS, resolve
 from vtloop.plan import Plan
-from vtloop.run import Command, Main, Outcome, execute
-from vtloop.schedulers.replay import SUSPECTS, KeyedReplay
+from vtloop.playback import replay_outcome
+from vtloop.run import Main, Outcome, execute
 from vtloop.trace import Trace, read
 
 __all__ = ["elapsed", "explore", "loop_factory", "replay", "replay_outcome", "run", "test"]
@@ -102,45 +102,6 @@ def replay(trace: Trace | str | Any, main: Main | Coroutine[Any, Any, T]) -> T:
         ReplayError: The recorded choices do not fit this program.
     """
     return _deliver(replay_outcome(read(trace), functools.partial(execute, main), _python_command))  # type: ignore[no-any-return]
-
-
-def replay_outcome(trace: Trace, run_once: Callable[..., Outcome], command: Command | None = None) -> Outcome:
-    """Play ``trace`` back through ``run_once`` (as `execute`, without the program).
-
-    Raises:
-        ReplayError: The recorded choices do not fit, and the failure did not come back either.
-    """
-    replays: list[KeyedReplay] = []
-    scheduler = None
-    choices = trace.choices
-    if choices is not None and trace.options.scheduler != "fifo":
-
-        def scheduler(recording: Any) -> KeyedReplay:
-            replays.append(KeyedReplay(trace.options.interleave, choices, recording))
-            return replays[0]
-
-    outcome = run_once(trace.options, record=True, scheduler=scheduler, command=command)
-    if isinstance(outcome.error, ReplayError):
-        raise outcome.error
-    same = outcome.error is not None and type(outcome.error).__name__ == trace.outcome.get("type")
-    if not same:
-        for made in replays:
-            made.finish()
-        if not replays and trace.check and outcome.check != trace.check:
-            recorded = trace.outcome.get("type") or "no failure"
-            ended = f"{type(outcome.error).__name__}" if outcome.error is not None else "no failure"
-            raise ReplayError(
-                "the recorded choices do not fit this program: the recorded run made "
-                f"{_count(trace.check)} choices and ended with {recorded}, now it "
-                f"makes {_count(outcome.check)} and ends with {ended}; the code or a library has changed, or the run "
-                f"depends on something that is not recorded ({SUSPECTS})",
-                data={"recorded": trace.check, "now": outcome.check},
-            )
-    return outcome
-
-
-def _count(check: str) -> str:
-    return check.partition("/")[2] or "0"
 
 
 def _python_command(token: str) -> str:

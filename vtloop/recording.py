@@ -7,108 +7,80 @@ die.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import itertools
 import marshal
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 from vtloop.clock import VirtualClock, seconds_text
-from vtloop.ready import Entry, Item, ReadyLine, task_of
+from vtloop.keys import START, Key, Keys
+from vtloop.ready import Item, ReadyLine
 from vtloop.trace import Choice
 
-__all__ = ["Event", "Key", "Recording"]
-
-Key = tuple[str, int]
-"""``(task, its step)``; for plain callbacks ``("callback", n)``, for the end of a turn ``("turn", n)``."""
+__all__ = ["Event", "Recording"]
 
 Event = tuple[int, int, str, int, int]
 """``(step, counted from 1, time in ns, what ran, index picked, options)``."""
 
 
-class Recording:
+class Recording(Keys):
     """The record of one run.
 
     Attributes:
-        choices: The deviations so far, in order.
+        choices: The deviations so far, in order; who ran earlier than in asyncio's own order, and all other kinds.
+        places: For each of them the take at which it was made and, for a step, the birth of its item (else -1).
+        stood: Who was passed over, as ``(key, born, take)`` in the order in which they ran at last.
+        standing: The same for those who had not run when the run ended, with the number of its takes.
         events: The events, at most ``keep`` of them, newest last.
     """
 
     def __init__(self, clock: VirtualClock, keep: int | None = 200) -> None:
+        super().__init__()
         self._clock = clock
         self._digest = hashlib.sha256()
         self.choices: list[Choice] = []
+        self.places: list[tuple[int, int]] = []
+        self.stood: list[tuple[Key, int, int]] = []
+        self.standing: list[tuple[Key, int, int]] = []
         self.events: deque[Event] = deque(maxlen=keep)
-        self._names: dict[Any, str] = {}
-        self._used: dict[str, int] = {}
-        self._steps: dict[str, int] = {}
-        self._callbacks = itertools.count(1)
-        self._turns = itertools.count(1)
-        self._after: Key = ("start", 0)
-        self._nth: dict[str, int] = {}
-        self._line: ReadyLine | None = None
         self._ran = 0
         self._undigested: list[Event] = []
-        self._arrived: list[Item] = []
-        self.on_named: Callable[[Item, Key], None] | None = None
+        self._before = 0  # takes on earlier lines of the run
+        self._top = -1  # the latest birth among what has run
 
     def attach(self, line: ReadyLine) -> None:
         """Called with the line that is watched."""
-        self._line = line
+        if self._line is not None:
+            self.stood += self.standing
+            self._before += self._line.takes + 1
+            self._top, self.standing = -1, []
+        super().attach(line)
 
     def follow(self, clock: VirtualClock) -> None:
-        """Go on with a further loop of the same run, whose tasks are other tasks even under equal numbers and names."""
+        """Go on with a further loop of the same run, whose clock this is."""
         self._clock = clock
-        self._names.clear()
 
     # -- the observer's part ------------------------------------------------------------------------------------
 
-    def key(self, entry: Entry) -> Key | None:
-        """The identity of an arriving entry; None for a task, which may not have its name yet (see `key_of`)."""
-        callback = entry[1]
-        if callback is None:
-            return ("turn", next(self._turns))
-        return ("callback", next(self._callbacks)) if task_of(callback) is None else None
-
-    def admitted(self, item: Item) -> None:
-        """An item has joined the line."""
-        if self.on_named is not None:
-            self._arrived.append(item)
-
-    def settle(self) -> None:
-        """Name what has arrived: called when the step that let it arrive is over (`KeyedReplay` waits for it)."""
-        if self._arrived and self.on_named is not None:
-            arrived, self._arrived = self._arrived, []
-            for item in arrived:
-                self.on_named(item, self.key_of(item))
-
-    def key_of(self, item: Item) -> Key:
-        """The identity of an item that stands in the line: a task has one step there at most."""
-        key: Key | None = item[5]
-        if key is not None:
-            return key
-        task = task_of(item[3])
-        assert task is not None
-        name = self._name(task)
-        return (name, self._steps.get(name, 0) + 1)
-
     def taken(self, item: Item, index: int, options: int) -> None:
         """An item is about to run."""
-        assert self._line is not None
-        if self._arrived:
+        line = self._line
+        assert line is not None
+        if self._fresh:
             self.settle()
         key: Key = item[5] or self.key_of(item)
-        if item[5] is None:
-            self._steps[key[0]] = key[1]
         label = self._words(key, item)
+        born = item[1]
+        if born > self._top:
+            self._top = born
+        else:
+            # Something that arrived later has run already.
+            self.stood.append((key, self._before + born, self._before + line.takes))
         if index:
-            before = ", ".join(self.label(other) for other in self._line.items[:3])
+            before = ", ".join(self.label(other) for other in line.items[:3])
             words = f"{label} ran before {before}" + (", ..." if index > 3 else "")
-            age = self._line.takes - item[1]
-            self.choices.append(Choice("step", key[0], key[1], age, index, options, words))
-        self._after = key
+            self._deviation(Choice("step", key[0], key[1], line.takes - born, index, options, words), born)
+        self.after = key
         if self._nth:
             self._nth.clear()
         if item[3] is not None:
@@ -119,14 +91,18 @@ class Recording:
         """A choice other than the next step was made."""
         nth = self._nth[kind] = self._nth.get(kind, -1) + 1
         if index:
-            task, step = self._after
-            words = f"{kind}: {index} of {options} after {_step_words(self._after)}"
-            self.choices.append(Choice(kind, task, step, nth, index, options, words))
+            task, step = self.after
+            words = f"{kind}: {index} of {options} after {_step_words(self.after)}"
+            self._deviation(Choice(kind, task, step, nth, index, options, words), -1 - self._before)
         self._note(kind, index, options)
 
-    def place(self, kind: str) -> tuple[str, str, int, int]:
-        """The key and ordinal that the next choice of ``kind`` will have."""
-        return (kind, *self._after, self._nth.get(kind, -1) + 1)
+    def note_end(self) -> None:
+        """The run is over, or seems to be: note who still stands back."""
+        line = self._line
+        if line is not None:
+            takes = self._before + line.takes
+            waiting = [(self.key_of(item), item[1]) for item in line.waiting() if item[1] < self._top]
+            self.standing = [(key, self._before + born, takes) for key, born in waiting if key[0] not in _NO_TASK]
 
     def recent(self) -> Iterable[str]:
         """The last events in words, oldest first."""
@@ -161,25 +137,22 @@ class Recording:
         if len(self._undigested) > 255:
             self._update_digest()
 
+    def _deviation(self, choice: Choice, born: int) -> None:
+        assert self._line is not None
+        self.choices.append(choice)
+        self.places.append((self._before + self._line.takes, self._before + born))
+
     def _update_digest(self) -> None:
         # Hot: one call for many events.  Format 0 writes values alone, no references, the same on every Python.
         self._digest.update(marshal.dumps(self._undigested, 0))
         self._undigested.clear()
 
-    def _name(self, task: asyncio.Future[Any]) -> str:
-        """The name of ``task`` when it was first seen; a second task of that name is told by a number."""
-        number = getattr(task, "_number", None)
-        known: Any = number if number is not None else task
-        name = self._names.get(known)
-        if name is None:
-            given = task.get_name() if isinstance(task, asyncio.Task) else "task"
-            count = self._used[given] = self._used.get(given, 0) + 1
-            name = self._names[known] = given if count == 1 else f"{given}#{count}"
-        return name
+
+_NO_TASK = ("callback", "turn")
 
 
 def _step_words(key: Key) -> str:
     task, step = key
     if task == "turn":
         return f"the end of turn {step}"
-    return "the start" if task == "start" else f"{task} step {step}"
+    return "the start" if key == START else f"{task} step {step}"

@@ -17,16 +17,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from vtloop.clock import VirtualClock
+from vtloop.deviations import worded
 from vtloop.errors import UsageError, VtloopError
 from vtloop.loop import EventLoop
 from vtloop.options import Options
 from vtloop.orders import order_of
 from vtloop.recording import Recording
 from vtloop.schedulers import Scheduler
-from vtloop.trace import Trace, check_of
+from vtloop.trace import Choice, Trace, check_of
 from vtloop.watchdog import Watchdog
 
-__all__ = ["Command", "Drive", "Main", "Outcome", "execute", "message_of", "place_of"]
+__all__ = ["Command", "Drive", "Main", "Outcome", "Recorder", "execute", "message_of", "place_of"]
 
 Main = Callable[[], Coroutine[Any, Any, Any]]
 """A program: a zero-argument callable that gives a coroutine."""
@@ -36,6 +38,9 @@ Command = Callable[[str], str]
 
 Drive = Callable[[EventLoop, Callable[[], None]], Any]
 """Drives a loop from outside: ``drive(loop, note_end)``, where ``note_end()`` keeps what the run came to up to now."""
+
+Recorder = Callable[[VirtualClock], Recording]
+"""Makes the recording of a run, given its clock."""
 
 UNWIND_STEPS, UNWIND_STEPS_A_TASK = 10_000, 100
 """Steps that the unwinding of a run may take before what is left is dropped."""
@@ -56,6 +61,7 @@ class Outcome:
         recording: Events and deviations, when the run was recorded.
         reproducible: False when real threads took part.
         log: What `order` is computed from; None when nobody asked for it.
+        listed: The deviations that the run was told to make; None when its scheduler made its own.
     """
 
     options: Options
@@ -68,6 +74,7 @@ class Outcome:
     recording: Recording | None = None
     reproducible: bool = True
     log: list[int] | None = None
+    listed: tuple[Choice, ...] | None = None
 
     @property
     def order(self) -> int | None:
@@ -90,7 +97,9 @@ class Outcome:
         end = {"type": kind, "place": place, "time_ns": self.time_ns, "step": self.steps}
         if self.recording is not None:
             end["digest"] = self.recording.digest()
-        choices = tuple(self.recording.choices) if self.recording is not None else None
+        choices = self.listed if self.options.scheduler == "replay" else None
+        if self.recording is not None:
+            choices = tuple(self.recording.choices if choices is None else worded(self.recording, choices))
         return Trace(self.options, self.check, choices, target, end)
 
 
@@ -125,6 +134,7 @@ def execute(
     command: Command | None = None,
     drive: Drive | None = None,
     track_order: bool = False,
+    recorder: Recorder | None = None,
 ) -> Outcome:
     """Run ``main`` once and unwind it.
 
@@ -137,6 +147,7 @@ def execute(
         command: Makes the command that plays the run back, for reports.
         track_order: Whether what the order of the run is computed from is noted.
         drive: Drives the loop itself, in place of running ``main`` (which is not used then).
+        recorder: Makes the recording; None for a plain one.
     """
     if asyncio._get_running_loop() is not None:
         raise UsageError("a run cannot be made while an event loop is running in this thread; make it from plain code")
@@ -144,12 +155,16 @@ def execute(
         scheduler = _in_a_line
     plain = scheduler is None and not record
     loop = EventLoop.with_options(options, scheduled=plain)
-    recording = Recording(loop._clock, keep) if record else None
+    recording = None
+    if record:
+        recording = Recording(loop._clock, keep) if recorder is None else recorder(loop._clock)
+    outcome = Outcome(options, recording=recording)
     if not plain:
-        loop.use_scheduler(loop.own_scheduler() if scheduler is None else scheduler(recording), recording)
+        made = loop.own_scheduler() if scheduler is None else scheduler(recording)
+        loop.use_scheduler(made, recording or made.observer)
+        outcome.listed = made.listed
     if track_order and loop._line is not None:
         loop._line.log = []
-    outcome = Outcome(options, recording=recording)
     if command is not None:
         loop.replay_command = lambda kind: _command(loop, outcome, command, kind)
     noted = False
@@ -199,6 +214,8 @@ def _note_end(loop: EventLoop, outcome: Outcome) -> None:
         outcome.log = line.log
     outcome.time_ns, outcome.steps = loop.time_ns(), loop._steps
     outcome.reproducible = loop.reproducible
+    if outcome.recording is not None:
+        outcome.recording.note_end()
 
 
 def _command(loop: EventLoop, outcome: Outcome, command: Command, kind: str) -> str | None:

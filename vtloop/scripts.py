@@ -8,6 +8,7 @@ leave a trace of the run behind in ``sys`` or ``asyncio``.
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import io
 import os
@@ -23,7 +24,7 @@ from vtloop.errors import UsageError
 from vtloop.loop import EventLoop
 from vtloop.options import Options
 from vtloop.recording import Recording
-from vtloop.run import UNWIND_STEPS, UNWIND_STEPS_A_TASK, Command, Outcome, _background, _with_background
+from vtloop.run import UNWIND_STEPS, UNWIND_STEPS_A_TASK, Command, Outcome, Recorder, _background, _with_background
 from vtloop.schedulers import Scheduler
 from vtloop.watchdog import Watchdog
 
@@ -111,8 +112,10 @@ class _Session:
         record: bool,
         keep: int | None,
         scheduler: Callable[[Recording | None], Scheduler] | None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.outcome = Outcome(options)
+        self._recorder = recorder
         self.background: list[BaseException] = []
         self._options, self._record, self._keep, self._factory = options, record, keep, scheduler
         self._scheduler: Scheduler | None = None
@@ -128,14 +131,16 @@ class _Session:
         self._loops.append(loop)
         if self._record:
             if self.outcome.recording is None:
-                self.outcome.recording = Recording(loop._clock, self._keep)
+                record = self._recorder or functools.partial(Recording, keep=self._keep)
+                self.outcome.recording = record(loop._clock)
             else:
                 self.outcome.recording.follow(loop._clock)
         if self._scheduler is None:
             recording = self.outcome.recording
             self._scheduler = loop.own_scheduler() if self._factory is None else self._factory(recording)
+            self.outcome.listed = self._scheduler.listed
         if self._record or self._factory is not None or self._options.scheduler != "fifo":
-            loop.use_scheduler(self._scheduler, self.outcome.recording)
+            loop.use_scheduler(self._scheduler, self.outcome.recording or self._scheduler.observer)
         self._guards.enter_context(_background(loop))
         self._guards.enter_context(Watchdog(loop, self._options.watchdog))
         return loop
@@ -146,6 +151,8 @@ class _Session:
             return
         self._ended.append(loop)
         outcome = self.outcome
+        if outcome.recording is not None:
+            outcome.recording.note_end()
         if loop._line is not None:
             outcome.indices += loop._line.indices
             outcome.sizes += loop._line.sizes
@@ -206,12 +213,13 @@ class ScriptTarget:
         keep: int | None = 200,
         scheduler: Callable[[Recording | None], Scheduler] | None = None,
         command: Command | None = None,
+        recorder: Recorder | None = None,
     ) -> Outcome:
         """Run the script once; as `vtloop.run.execute`, but that reports name no command.
 
         An exit status other than 0 is the error `ScriptExit`.
         """
-        session = _Session(options, record, keep, scheduler)
+        session = _Session(options, record, keep, scheduler, recorder)
         outcome = session.outcome
         try:
             with runner_loops(session.make, session.ending), _as_main(self.path, self.arguments) as namespace:

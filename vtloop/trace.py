@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import dataclasses
 import json
 import os
 import platform
@@ -23,10 +24,16 @@ from typing import Any
 from vtloop.errors import TraceError
 from vtloop.options import RUN_DEFAULTS, Options, resolve
 
-__all__ = ["FORMAT", "TOKEN_LIMIT", "TOKEN_PREFIX", "Choice", "Trace", "check_of", "read"]
+__all__ = ["FORMAT", "REPLAY", "TOKEN_LIMIT", "TOKEN_PREFIX", "Choice", "Trace", "check_of", "read"]
 
-FORMAT = 1
-"""The version of the file format; a file of a newer one is refused."""
+FORMAT = 2
+"""The version of the format; a file or token of a newer one is refused.
+
+1: runs that a scheduler gives back.  2: also runs whose choices are listed, with holds among them.
+"""
+
+REPLAY = "replay"
+"""In a trace only: the scheduler of a run whose choices are listed rather than drawn."""
 
 TOKEN_PREFIX = "vt1."
 TOKEN_LIMIT = 2_000
@@ -40,11 +47,12 @@ class Choice:
     """One choice that was not index 0.
 
     Attributes:
-        kind: "step" for who runs next, else what was chosen ("lag", "timer", "executor call", ...).
-        task: Whose step was brought forward; for other kinds, after whose step the choice was made.
+        kind: "step" for a step that ran early, "hold" for one that stood back, else what was chosen ("lag", "timer",
+            "executor call", ...).
+        task: Whose step was brought forward or held; for other kinds, after whose step the choice was made.
         step: Which step of that task, counted from 1.
-        age: For "step": at which place of asyncio's own order it ran, relative to its own (negative: earlier); for
-            other kinds: the how many-th choice after that step.
+        age: For "step" and "hold": at which place of asyncio's own order it ran, relative to its own (a hold: at the
+            earliest); for other kinds: the how many-th choice after that step.
         index: The index chosen.
         options: How many there were.
         words: The choice for people: what ran before what.
@@ -91,7 +99,8 @@ class Trace:
         With a named scheduler it is the seed with all options, else the deviations.
         """
         body: dict[str, Any] = {"o": _plain(self.options), "c": self.check, "e": self.outcome.get("type", "")}
-        if not isinstance(self.options.scheduler, str) or self.options.scheduler == "replay":
+        if not isinstance(self.options.scheduler, str) or self.options.scheduler == REPLAY:
+            body["v"] = FORMAT
             body["d"] = [list(asdict(choice).values())[:6] for choice in self.choices or ()]
         packed = zlib.compress(json.dumps(body, separators=(",", ":"), sort_keys=True).encode(), 9)
         text = TOKEN_PREFIX + _text64(packed + zlib.crc32(packed).to_bytes(4, "big"))
@@ -184,6 +193,9 @@ def _from_token(text: str) -> Trace:
     except (ValueError, RecursionError, binascii.Error, zlib.error, UnicodeError):
         raise TraceError(broken) from None
     try:
+        version = body.get("v", 1)
+        if type(version) is not int or not 1 <= version <= FORMAT:
+            raise ValueError(f"it has format {version!r}; this vtloop reads formats up to {FORMAT}")
         choices = body.get("d")
         return _checked(
             options=body["o"],
@@ -248,7 +260,10 @@ def _checked(options: Any, check: Any, choices: Any, outcome: Any, target: Any =
     ):
         if not isinstance(value, kinds):
             raise TypeError(f"{name} is {value!r}")
-    return Trace(_options(options), check, made, target, outcome, made_by or {})
+    resolved = _options(options)
+    if resolved.scheduler == REPLAY and made is None:
+        raise ValueError("it lists no choices")
+    return Trace(resolved, check, made, target, outcome, made_by or {})
 
 
 _CHOICE_FIELDS = {"kind": str, "task": str, "step": int, "age": int, "index": int, "options": int, "words": str}
@@ -265,21 +280,22 @@ def _short(text: str, most: int = 24) -> str:
 def _plain(options: Options) -> dict[str, Any]:
     """The options that differ from a run's defaults, as JSON values; a scheduler object becomes ``"replay"``."""
     changed = options.changed(RUN_DEFAULTS)
+    changed.pop("scheduler", None)
     if options.scheduler != "fifo":
         changed["interleave"] = options.interleave  # the level goes without saying only under asyncio's own order
-    if not isinstance(options.scheduler, str):
-        changed["scheduler"] = "replay"
+        changed["scheduler"] = options.scheduler if isinstance(options.scheduler, str) else REPLAY
     return changed
 
 
 def _options(values: Mapping[str, Any]) -> Options:
     given = dict(values)
     scheduler = given.get("scheduler", "fifo")
-    if scheduler == "replay":
-        given["scheduler"] = "random"  # the level's rules; the choices come from the trace
     if scheduler == "fifo":
         given.pop("interleave", None)
-    return resolve(RUN_DEFAULTS, **given)
+    if scheduler != REPLAY:
+        return resolve(RUN_DEFAULTS, **given)
+    # No user may ask for it, so the options are checked as those of another scheduler.
+    return dataclasses.replace(resolve(RUN_DEFAULTS, **{**given, "scheduler": "random"}), scheduler=REPLAY)
 
 
 def _crc(text: str) -> str:

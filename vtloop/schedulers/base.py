@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vtloop.ready import ReadyLine
+    from vtloop.ready import Observer, ReadyLine
     from vtloop.schedulers.odds import Odds
+    from vtloop.trace import Choice
 
 __all__ = ["Scheduler"]
 
@@ -22,10 +23,14 @@ class Scheduler:
     Attributes:
         level: The level whose rules make the window (`vtloop.ready.LEVELS`).
         odds: Answers every choice other than the next step; None: the calm day's answer, always.
+        observer: Watches the line for it, in a run that is not recorded.
+        listed: The deviations it was told to make; None when it makes its own.
     """
 
     level = "timing"
     odds: Odds | None = None
+    observer: Observer | None = None
+    listed: tuple[Choice, ...] | None = None
 
     def __init__(self, level: str | None = None, odds: Odds | None = None) -> None:
         if level is not None:

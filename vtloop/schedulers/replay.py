@@ -1,8 +1,8 @@
 """Replay: the recorded choices, fed back, and compared on the way.
 
 `FlatReplay` takes the whole list of a run made a moment ago; `KeyedReplay` takes the deviations of a trace, found
-again by task, step and age, so that an edit elsewhere does not shift them.  Both say where the program parted from
-the record.
+again by task, step and age, so that an edit elsewhere does not shift them, and for the shrinker any part of them.  Both
+say where the program parted from the record.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from vtloop.errors import NondeterminismError, ReplayError
+from vtloop.keys import Key, Keys
 from vtloop.ready import Item, ReadyLine
-from vtloop.recording import Key, Recording
+from vtloop.recording import Recording
 from vtloop.schedulers.base import Scheduler
 from vtloop.trace import Choice
 
@@ -61,46 +62,83 @@ class FlatReplay(Scheduler):
 class KeyedReplay(Scheduler):
     """The deviations of a trace; everything else in asyncio's own order.
 
+    Both ways of telling an order are played back, also mixed: a "step" runs at its place whatever stands before it, a
+    "hold" stands back until its age, and of what is left the first in the window runs.
+
+    Args:
+        level: The level whose rules make the window.
+        choices: The deviations.
+        keys: Names what stands in the line of this run: its recording, if it has one.
+        strict: Whether a deviation that cannot be made is an error; otherwise it is left out.
+
     Raises:
         ReplayError: A deviation cannot be made any more.
     """
 
-    def __init__(self, level: str, choices: Sequence[Choice], recording: Recording) -> None:
+    def __init__(self, level: str, choices: Sequence[Choice], keys: Keys, strict: bool = True) -> None:
         super().__init__(level)
-        self._recording = recording
-        self._steps = {choice.key: choice for choice in choices if choice.kind == "step"}
-        self._others = {(*choice.key, choice.age): choice for choice in choices if choice.kind != "step"}
-        self._due: dict[int, tuple[Item, Choice]] = {}
+        self.listed: tuple[Choice, ...] = tuple(choices)
+        self.observer = keys
+        self._strict = strict
+        self._steps = {choice.key[1:]: choice for choice in choices if choice.kind == "step"}
+        self._holds = {choice.key[1:]: choice for choice in choices if choice.kind == "hold"}
+        kinds = ("step", "hold")
+        self._others = {(*choice.key, choice.age): choice for choice in choices if choice.kind not in kinds}
+        self._due: dict[int, tuple[Item, Choice]] = {}  # by the take at which it is to run
+        self._held: dict[int, int] = {}  # by birth: the take up to which it stands back
         self._line: ReadyLine | None = None
-        recording.on_named = self._named
+        self._keys = keys
+        keys.wanted, keys.on_named = self._steps.keys() | self._holds.keys(), self._named
 
     def attach(self, line: ReadyLine) -> None:
         self._line = line
+        self._due, self._held = {}, {}
 
     def _named(self, item: Item, key: Key) -> None:
-        choice = self._steps.get(("step", *key))
+        choice = self._steps.get(key)
         if choice is not None:
             self._due[item[1] + choice.age] = (item, choice)
+        hold = self._holds.get(key)
+        if hold is not None:
+            self._held[item[1]] = item[1] + hold.age
 
     def pick(self, items: Sequence[Any], options: int) -> int:
-        assert self._line is not None
-        self._recording.settle()
-        due = self._due.pop(self._line.takes, None)
-        if due is None:
-            return 0
-        item, choice = due
-        for index in range(options):
-            if items[index] is item:
-                del self._steps[choice.key]
-                return index
-        now = ", ".join(self._recording.label(other) for other in items[:options][:6])
-        raise _misfit(choice, f"now it cannot run at step {self._line.takes}; ready: {now}")
+        line, keys = self._line, self._keys
+        assert line is not None
+        if keys._fresh:
+            keys.settle()
+        if self._due:
+            due = self._due.pop(line.takes, None)
+            if due is not None:
+                item, choice = due
+                for index in range(options):
+                    if items[index] is item:
+                        del self._steps[choice.key[1:]]
+                        return index
+                if self._strict:
+                    ready = ", ".join(_label(keys, other) for other in items[:options][:6])
+                    raise _misfit(choice, f"now it cannot run at step {line.takes}; ready: {ready}")
+        held = self._held
+        if held:
+            takes = line.takes
+            for index in range(options):
+                until = held.get(items[index][1])
+                if until is None:
+                    return index
+                if until <= takes:
+                    del held[items[index][1]]
+                    return index
+        return 0
 
     def choose(self, kind: str, options: int, name: str = "", p: float | None = None) -> int:
-        choice = self._others.pop(self._recording.place(kind), None)
+        if not self._others:
+            return 0
+        choice = self._others.pop(self._keys.place(kind), None)
         if choice is None:
             return 0
         if choice.index >= options:
+            if not self._strict:
+                return 0
             raise _misfit(choice, f"now there are only {options} options")
         return choice.index
 
@@ -110,8 +148,22 @@ class KeyedReplay(Scheduler):
         Raises:
             ReplayError: One was not; it names the first.
         """
-        for choice in (*self._steps.values(), *self._others.values()):
-            raise _misfit(choice, "now the run ended without it")
+        recording = self._keys
+        assert isinstance(recording, Recording)
+        stood = {key: take - born for key, born, take in recording.stood}
+        for_good = {key for key, _, _ in recording.standing}
+        left = {(*choice.key, choice.age) for choice in (*self._steps.values(), *self._others.values())}
+        for choice in self.listed:
+            if (*choice.key, choice.age) in left:
+                raise _misfit(choice, "now the run ended without it")
+            key = choice.key[1:]
+            if choice.kind == "hold" and key not in for_good and stood.get(key, 0) < choice.age:
+                now = f"ran {stood[key]} steps after its place, not {choice.age}" if key in stood else "was not passed"
+                raise _misfit(choice, f"now it {now}")
+
+
+def _label(keys: Keys, item: Item) -> str:
+    return keys.label(item) if isinstance(keys, Recording) else " step ".join(map(str, keys.key_of(item)))
 
 
 def _misfit(choice: Choice, now: str) -> ReplayError:

@@ -1,0 +1,56 @@
+"""Playing a trace back, and saying so when it does not fit the program any more.
+
+Called by every entrance that replays: ``vtloop.replay``, the command line, the pytest plugin, and explorations, which
+begin with stored failures.  It must never decide what to do with what comes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vtloop.errors import ReplayError
+from vtloop.recording import Recording
+from vtloop.run import Command, Outcome
+from vtloop.schedulers.replay import SUSPECTS, KeyedReplay
+from vtloop.trace import Trace
+
+__all__ = ["replay_outcome"]
+
+
+def replay_outcome(trace: Trace, run_once: Callable[..., Outcome], command: Command | None = None) -> Outcome:
+    """Play ``trace`` back through ``run_once`` (as `execute`, without the program).
+
+    Raises:
+        ReplayError: The recorded choices do not fit, and the failure did not come back either.
+    """
+    replays: list[KeyedReplay] = []
+    scheduler = None
+    choices = trace.choices
+    if choices is not None and trace.options.scheduler != "fifo":
+
+        def scheduler(recording: Recording) -> KeyedReplay:
+            replays.append(KeyedReplay(trace.options.interleave, choices, recording))
+            return replays[0]
+
+    outcome = run_once(trace.options, record=True, scheduler=scheduler, command=command)
+    if isinstance(outcome.error, ReplayError):
+        raise outcome.error
+    same = outcome.error is not None and type(outcome.error).__name__ == trace.outcome.get("type")
+    if not same:
+        for made in replays:
+            made.finish()
+        if not replays and trace.check and outcome.check != trace.check:
+            recorded = trace.outcome.get("type") or "no failure"
+            ended = f"{type(outcome.error).__name__}" if outcome.error is not None else "no failure"
+            raise ReplayError(
+                "the recorded choices do not fit this program: the recorded run made "
+                f"{_count(trace.check)} choices and ended with {recorded}, now it "
+                f"makes {_count(outcome.check)} and ends with {ended}; the code or a library has changed, or the run "
+                f"depends on something that is not recorded ({SUSPECTS})",
+                data={"recorded": trace.check, "now": outcome.check},
+            )
+    return outcome
+
+
+def _count(check: str) -> str:
+    return check.partition("/")[2] or "0"
