@@ -25,6 +25,7 @@ __all__ = [
     "bound_exits",
     "chained_call",
     "condition_lock",
+    "end_of",
     "entered_by_stack",
     "frame_locals",
     "future_waited_for",
@@ -188,6 +189,13 @@ def unread_exception(task: asyncio.Task[Any]) -> BaseException | None:
     # CPython: Future._log_traceback is true while unread, Future._exception holds it, 3.11-3.13.
     if not task.done() or task.cancelled() or not getattr(task, "_log_traceback", False):
         return None
+    error: BaseException | None = getattr(task, "_exception", None)
+    return error
+
+
+def end_of(task: asyncio.Future[Any]) -> BaseException | None:
+    """What a finished, not cancelled task raised, None when it returned; an unread exception stays unread."""
+    # CPython: Future._exception, C and Python tasks, 3.11-3.13; asking `exception()` would mark it as read.
     error: BaseException | None = getattr(task, "_exception", None)
     return error
 

@@ -164,7 +164,7 @@ def _cut_here(signum: int, frame: FrameType | None) -> None:
 
 
 def debugging() -> bool:
-    """Whether a debugger is at work in this thread; a coverage tracer is none."""
+    """Whether a debugger is at work in this thread; a coverage tracer is none, nor is that of a run told to people."""
     return _is_debugger(sys.gettrace()) or _monitored()
 
 
@@ -187,9 +187,8 @@ def _explaining(frame: FrameType | None, runner: FrameType) -> bool:
 
 
 def _is_debugger(tracer: Any) -> bool:
-    return tracer is not None and not any(
-        "coverage" in module for module in (type(tracer).__module__, getattr(tracer, "__module__", None) or "")
-    )
+    modules = (type(tracer).__module__, getattr(tracer, "__module__", None) or "")
+    return tracer is not None and not any("coverage" in one or one == "vtloop.report.lines" for one in modules)
 
 
 def _monitored() -> bool:

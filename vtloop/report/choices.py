@@ -1,0 +1,264 @@
+"""Each choice that deviates from asyncio's own order, in words, with the lines of the program that it is about.
+
+Called by everything in this package that shows a story.  One function a kind of choice.  It must never guess: where
+the story does not hold an event, the sentence says less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from vtloop.clock import seconds_text
+from vtloop.report.story import TIMEOUT, TIMER, Left, Moment, Spot, Story
+from vtloop.trace import Choice
+
+__all__ = ["Told", "did", "first_line", "line_text", "told_choices", "waiting", "woken"]
+
+MOST_NAMED = 3
+"""How many of those who went first are named."""
+
+LONGEST_SOURCE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A choice in words.
+
+    Attributes:
+        number: Its place among the deviating choices, from 1.
+        kind: What was chosen, as in the trace.
+        moment: The number of the event that it made happen, if that is told.
+        at: The number of the event with which it shows: for a step that stood back, the first that went before it.
+        words: One sentence, without the lines.
+        before: The line that came first because of it, and whose.
+        after: The line that came later because of it, and whose.
+    """
+
+    number: int
+    kind: str
+    moment: int | None
+    at: int | None
+    words: str
+    before: Spot | None = None
+    after: Spot | None = None
+
+    @property
+    def text(self) -> str:
+        """The whole in a line."""
+        if self.before is not None and self.after is not None:
+            return f"{self.words}: {line_text(self.before)} before {line_text(self.after)}"
+        spot = self.before or self.after
+        return f"{self.words}: {line_text(spot)}" if spot is not None else self.words
+
+
+def line_text(spot: Spot) -> str:
+    """``evicted_cache.py:21 cache.clear()``."""
+    source = spot.source
+    if len(source) > LONGEST_SOURCE:
+        source = f"{source[: LONGEST_SOURCE - 3]}..."
+    return f"{spot.short} {source}".rstrip()
+
+
+def told_choices(story: Story) -> list[Told]:
+    """The deviating choices of a story, in order."""
+    asked = {}
+    for moment in story.moments:
+        if moment.kind == "choice":
+            owner = story.at(moment.by)
+            if owner is not None:
+                who = owner.who if owner.kind == "step" else owner.kind
+                asked[(moment.who, who, owner.nth, moment.nth)] = moment
+    steps: dict[tuple[str, int], Moment | Left] = {(one.who, one.nth): one for one in story.left if one.kind == "step"}
+    for moment in story.moments:
+        if moment.kind != "choice":
+            steps.setdefault((moment.who if moment.kind == "step" else moment.kind, moment.nth), moment)
+    told = []
+    for number, choice in enumerate(story.choices, 1):
+        found = steps.get((choice.task, choice.step))
+        if choice.kind == "step":
+            told.append(_step(story, number, choice, found))
+        elif choice.kind == "hold":
+            told.append(_hold(story, number, choice, found))
+        else:
+            answer = asked.get((choice.kind, choice.task, choice.step, choice.age))
+            told.append(_other(story, number, choice, answer, found))
+    return told
+
+
+# -- who runs when ---------------------------------------------------------------------------------------------------
+
+
+def _step(story: Story, number: int, choice: Choice, moment: Moment | Left | None) -> Told:
+    if not isinstance(moment, Moment):
+        return Told(number, choice.kind, None, None, choice.words or f"{choice.task} step {choice.step} ran earlier")
+    passed = story.passed_over(moment)
+    steps = [one for one in passed if one.kind == "step"] or passed
+    words = f"{story.name(moment)} ran before {_named(story, steps)}" if steps else f"{story.name(moment)} ran earlier"
+    later = next((first_line(story, one) for one in steps if isinstance(one, Moment) and one.kind == "step"), None)
+    if later is None and steps and steps[0].kind == "step":
+        later = _stood(story, steps[0])
+    return Told(number, choice.kind, moment.number, moment.number, words, first_line(story, moment), later)
+
+
+def _hold(story: Story, number: int, choice: Choice, moment: Moment | Left | None) -> Told:
+    if moment is None:
+        words = choice.words or f"{choice.task} step {choice.step} stood back for {choice.age} others"
+        return Told(number, choice.kind, None, None, words)
+    first = story.went_first(moment)
+    steps = [one for one in first if one.kind == "step"] or first
+    never = "" if isinstance(moment, Moment) else ", and the run ended before it came"
+    if len(steps) == 1:
+        words = f"{story.name(moment)} ran after {story.name(steps[0])}" if not never else ""
+        words = words or f"{story.name(moment)} stood back for {story.name(steps[0])}{never}"
+    else:
+        words = f"{story.name(moment)} stood back while {_named(story, steps) or 'others'} went first{never}"
+    # The last of them is what it would have had to beat.
+    before = first_line(story, steps[-1]) if steps else None
+    after = first_line(story, moment) if isinstance(moment, Moment) else _stood(story, moment)
+    number_of = moment.number if isinstance(moment, Moment) else None
+    at = steps[0].number if steps else number_of
+    return Told(number, choice.kind, number_of, at, words, before, after)
+
+
+def _named(story: Story, moments: Sequence[Moment | Left]) -> str:
+    names = [story.name(one) for one in moments]
+    if len(names) > MOST_NAMED:
+        return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} more"
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+_HEADS = ("async with ", "with ", "while True:", "try:", "finally:", "else:", "def ", "async def ", "@", "class ")
+"""Lines that say little about what a step does."""
+
+
+def first_line(story: Story, moment: Moment) -> Spot | None:
+    """The first line of weight that an event ran; where lines were not traced, the one at which it went on."""
+    telling = (spot for spot in moment.lines if not spot.source.startswith(_HEADS))
+    return next(telling, moment.lines[0]) if moment.lines else _stood(story, moment)
+
+
+def _stood(story: Story, moment: Moment | Left) -> Spot | None:
+    """Where the task of a step stood before it."""
+    if moment.kind != "step":
+        return None
+    earlier = story.find(moment.who, moment.nth - 1)
+    return earlier.stands if earlier is not None else None
+
+
+# -- other choices ---------------------------------------------------------------------------------------------------
+
+
+def _other(story: Story, number: int, choice: Choice, moment: Moment | None, owner: Moment | Left | None) -> Told:
+    make = _KINDS.get(choice.kind)
+    if make is None or not isinstance(owner, Moment):
+        words = choice.words or f"{choice.kind}: {choice.index} of {choice.options}"
+        return Told(number, choice.kind, None, None, words)
+    asked_at = moment.stands if moment is not None else None
+    words, spot = make(story, choice, owner, asked_at)
+    at = moment.number if moment is not None else owner.number
+    return Told(number, choice.kind, at, at, words, spot)
+
+
+def _lag(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:
+    ns = round(float(story.options.get("lag", 0.0)) * 1e9) * choice.index // max(choice.options - 1, 1)
+    return f"{story.name(owner)} took {seconds_text(ns)} s of virtual time", first_line(story, owner)
+
+
+def _stretch(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:
+    back = story.find(owner.who, owner.nth + 1) if owner.kind == "step" else None
+    if back is None or back.cancelled:
+        return f"a sleep of {story.label_of(owner.who)} was to last longer than it says", asked_at
+    lasted = seconds_text(back.time_ns - owner.time_ns)
+    return f"a sleep of {story.label_of(owner.who)} lasted {lasted} s", asked_at
+
+
+def _latency(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:
+    back = story.find(owner.who, owner.nth + 1) if owner.kind == "step" else None
+    took = f"took {seconds_text(back.time_ns - owner.time_ns)} s" if back is not None else "was to take longer"
+    return f"a latency in {story.name(owner)} {took}", asked_at
+
+
+def _cancel_before(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:
+    earlier = story.find(owner.who, owner.nth - 1)
+    what = f" for {earlier.waits}" if earlier is not None and earlier.waits else ""
+    words = f"{story.label_of(owner.who)} was cancelled while it waited{what}, which had come already"
+    return words, _stood(story, owner)
+
+
+def _cancel_after(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:
+    what = f" for {owner.waits}" if owner.waits else ""
+    return f"{story.label_of(owner.who)} was cancelled while it waited{what}", owner.stands
+
+
+def _timer(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:
+    return f"of {choice.options} timers due together, number {choice.index + 1} in asyncio's order fired first", None
+
+
+def _call(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:
+    if choice.index == choice.options - 1:
+        return "no executor call came back yet", None
+    return f"number {choice.index + 1} of the executor calls came back first", None
+
+
+def _chosen(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:
+    return f"choose({choice.options}) in {story.name(owner)} gave {choice.index}", asked_at
+
+
+def _sometimes(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:
+    return f"what happens sometimes happened in {story.name(owner)}", asked_at
+
+
+_KINDS: dict[str, Callable[[Story, Choice, Moment, Spot | None], tuple[str, Spot | None]]] = {
+    "lag": _lag,
+    "stretch": _stretch,
+    "latency": _latency,
+    "cancel before": _cancel_before,
+    "cancel after": _cancel_after,
+    "timer": _timer,
+    "executor call": _call,
+    "choose": _chosen,
+    "sometimes": _sometimes,
+}
+
+
+# -- why something runs, and what it came to -------------------------------------------------------------------------
+
+
+def woken(story: Story, moment: Moment) -> tuple[str, Moment | None]:
+    """Why an event became ready, in words, and the step of another task that did it, if one did."""
+    maker = story.at(moment.by)
+    if maker is None:
+        return ("", None) if moment.by is None else ("made ready earlier", None)
+    if maker.kind == "turn":
+        return ("a timer or a thread", None)
+    if maker.kind == "callback":
+        if maker.who == TIMER:
+            return "the sleep is over", None
+        if maker.who == TIMEOUT:
+            return "the timeout is over", None
+        above = story.at(maker.by)
+        if maker.internal and above is not None and above.kind == "step" and above.who != moment.who:
+            what = f"{story.label_of(above.who)} ended" if above.end else f"woken by {story.name(above)}"
+            return what, above
+        return f"woken by callback {maker.who}", None
+    if maker.who == moment.who and maker.kind == "step":
+        return "let others go first", None
+    verb = "started by" if moment.nth == 1 and moment.kind == "step" else "woken by"
+    if moment.cancelled:
+        verb = "cancelled by"
+    return f"{verb} {story.name(maker)}", maker
+
+
+def did(moment: Moment) -> str:
+    """What a step came to, in words: ``waits for Lock bob``, ``returned``, ``raised KeyError: 'user'``."""
+    if moment.end:
+        return f"raised {moment.error}" if moment.end == "raised" else moment.end
+    return waiting(moment.waits)
+
+
+def waiting(waits: str) -> str:
+    """What a task waits for as what it does: ``waits for Lock bob``, ``sleeps until t=30 s``."""
+    return (
+        f"sleeps{waits.removeprefix('sleep')}" if waits.startswith("sleep") else f"waits for {waits}" if waits else ""
+    )

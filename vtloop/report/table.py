@@ -1,0 +1,192 @@
+"""The run as a text table: a column for each task, a row for each step, from top to bottom in the order they ran.
+
+In the manner of Lincheck's tables.  Each cell holds the lines that the step ran, and why it stopped; the choices that
+deviate from asyncio's own order stand across the table, before the step with which they show.  It must never be wider
+than it is told to be.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from vtloop.clock import seconds_text
+from vtloop.report.choices import Told, did, waiting, woken
+from vtloop.report.scene import Fold, Scene, scene_of
+from vtloop.report.story import Moment, Spot, Story, when
+
+__all__ = ["table"]
+
+WIDTH = 100
+NARROWEST = 20
+"""The least width of a column; tasks that do not fit are left out."""
+
+SLIMMEST = 12
+"""The least width of the column of a task that no deviating choice is about."""
+
+WIDEST = 56
+ROWS = 60
+"""From how many rows on a run is folded."""
+
+MOST_LANES_LEFT = 6
+"""How many of the tasks that were still alive are listed at the end."""
+
+_TIME = 8
+
+
+def table(story: Story, told: Sequence[Told], width: int = WIDTH) -> list[str]:
+    """The lines of the table."""
+    most = max((width - _TIME) // (NARROWEST + 3), 1)
+    scene = scene_of(story, told, lanes=most, rows=ROWS)
+    return _Table(story, scene, width).lines() if scene.lanes else ["no task took a step"]
+
+
+class _Table:
+    def __init__(self, story: Story, scene: Scene, width: int) -> None:
+        self._story, self._scene, self._width = story, scene, width
+        self._file = _main_file(story)
+        self._time: int | None = None
+        self._columns = dict.fromkeys(scene.lanes, WIDEST)
+        self._columns = self._fitting()
+
+    def lines(self) -> list[str]:
+        scene, story = self._scene, self._story
+        heads = [_clip(story.label_of(name), width) for name, width in self._columns.items()]
+        lines = [self._row("t (s)", heads), self._rule("=")]
+        if self._file:
+            lines.insert(0, f"lines without a file are of {self._file}")
+        if story.dropped:
+            lines.append(f"... the first {story.dropped:,} events are not kept ...")
+        for row in scene.rows:
+            if isinstance(row, Fold):
+                lines.append(self._fold(row))
+                continue
+            lines += [f"** {_clip(f'choice {one.number}: {one.words}', self._width - 3)}" for one in self._marks(row)]
+            if row.kind == "step":
+                lines += self._step(row)
+            elif row.kind == "callback":
+                lines.append(self._across(row, story.name(row)))
+            elif row.kind == "turn":
+                lines.append(self._across(row, "the turn ends: timers now due join"))
+        if scene.hidden:
+            what = f"{scene.hidden} other task{'' if scene.hidden == 1 else 's'} with {scene.hidden_events:,} steps"
+            lines.append(f"left out: {what}")
+        return [*lines, self._rule("="), *self._end()]
+
+    # -- rows ---------------------------------------------------------------------------------------------------
+
+    def _marks(self, moment: Moment) -> list[Told]:
+        return self._scene.marks.get(moment.number, [])
+
+    def _fitting(self) -> dict[str, int]:
+        """The width of each column: what it needs for those that the story is about, what is left for the others."""
+        need = {name: len(self._story.label_of(name)) for name in self._columns}
+        for row in self._scene.rows:
+            if isinstance(row, Moment) and row.kind == "step":
+                need[row.who] = max(need[row.who], *map(len, self._cell(row)))
+        room = self._width - _TIME - 2 - 3 * (len(need) - 1)
+        widths: dict[str, int] = {}
+        ordered = sorted(need, key=lambda name: (name not in self._scene.stars, need[name]))
+        for place, name in enumerate(ordered, 1):
+            others = len(need) - place
+            share = room - others * SLIMMEST if name in self._scene.stars else room // (others + 1)
+            widths[name] = max(min(need[name], share, WIDEST), min(SLIMMEST, share))
+            room -= widths[name]
+        return {name: widths[name] for name in need}
+
+    def _step(self, moment: Moment) -> list[str]:
+        at = self._scene.lanes.index(moment.who)
+        lines = []
+        for number, text in enumerate(self._cell(moment)):
+            cells = [""] * len(self._scene.lanes)
+            cells[at] = text
+            lines.append(self._row(self._when(moment) if not number else "", cells))
+        return lines
+
+    def _cell(self, moment: Moment) -> list[str]:
+        """Why the step ran, the lines it ran, and what it came to."""
+        column = self._columns[moment.who]
+        why, maker = woken(self._story, moment)
+        lines: list[str] = []
+        if moment.cancelled:
+            lines += _wrapped(f"<- {why}", column)
+        elif maker is not None and maker.kind == "step" and moment.nth > 1:
+            lines += _wrapped(f"<- {self._short(maker.who)} step {maker.nth}", column)
+        elif why in ("the timeout is over", "the sleep is over"):
+            lines.append(f"<- {why}")
+        lines += [self._code(spot) for spot in _few(moment)]
+        ended = did(moment)
+        if ended:
+            lines += _wrapped(f"   {ended}", column)
+        elif not moment.lines:
+            lines.append("   (goes on)")
+        return [_clip(line, column) for line in lines]
+
+    def _code(self, spot: Spot) -> str:
+        place = f":{spot.line}" if spot.file == self._file else spot.short
+        return f"{place} {spot.source}"
+
+    def _short(self, who: str) -> str:
+        lane = self._story.lanes.get(who)
+        return lane.coroutine if lane is not None and lane.coroutine and who.startswith("Task-") else who
+
+    def _across(self, moment: Moment, text: str) -> str:
+        return f"{self._when(moment):>{_TIME - 1}} | -- {_clip(text, self._width - _TIME - 8)} --"
+
+    def _fold(self, fold: Fold) -> str:
+        times = "" if fold.from_ns == fold.to_ns else f", t={seconds_text(fold.from_ns)} to {when(fold.to_ns)}"
+        self._time = None
+        return f"... {fold.events:,} events{times} ..."
+
+    def _when(self, moment: Moment) -> str:
+        if moment.time_ns == self._time:
+            return ""
+        self._time = moment.time_ns
+        return _clip(seconds_text(moment.time_ns), _TIME - 1)
+
+    def _row(self, first: str, cells: Sequence[str]) -> str:
+        body = " | ".join(f"{cell:<{width}}" for cell, width in zip(cells, self._columns.values(), strict=True))
+        return f"{first:>{_TIME - 1}} | {body}".rstrip()
+
+    def _rule(self, sign: str) -> str:
+        return sign * (_TIME + 2 + sum(self._columns.values()) + 3 * (len(self._columns) - 1))
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def _end(self) -> list[str]:
+        story = self._story
+        lines = [f"{story.error}{f' at {story.place}' if story.place else ''}" if story.error else "no failure"]
+        lines = [_clip(line, self._width) for line in lines]
+        alive = [lane for lane in story.lanes.values() if lane.stands is not None or lane.waits]
+        for lane in alive[:MOST_LANES_LEFT] if story.error else ():
+            doing = waiting(lane.waits) or "was ready to go on"
+            at = f" at {lane.stands.short}" if lane.stands is not None else ""
+            lines.append(_clip(f"  at the end {lane.label} {doing}{at}", self._width))
+        if story.error and len(alive) > MOST_LANES_LEFT:
+            lines.append(f"  and {len(alive) - MOST_LANES_LEFT} more tasks were alive")
+        return lines
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """At most two lines."""
+    if len(text) <= width:
+        return [text]
+    cut = text.rfind(" ", 5, width + 1)
+    cut = cut if cut > 0 else width
+    return [text[:cut], f"     {text[cut:].strip()}"]
+
+
+def _few(moment: Moment) -> list[Spot]:
+    """At most four lines of a step."""
+    lines = moment.lines
+    return list(lines) if len(lines) <= 4 else [*lines[:3], lines[-1]]
+
+
+def _main_file(story: Story) -> str:
+    """The file of most lines."""
+    count = Counter(spot.file for moment in story.moments for spot in moment.lines)
+    return count.most_common(1)[0][0] if count else ""
+
+
+def _clip(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: max(most - 3, 0)]}..."
