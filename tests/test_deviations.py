@@ -272,3 +272,38 @@ def test_nobody_may_ask_for_the_scheduler_of_a_trace():
         vtloop.run(waiters(2), scheduler=REPLAY, seed=1)
     with pytest.raises(vtloop.UsageError, match="unknown scheduler 'replay'"):
         vtloop.explore(waiters(2), scheduler=REPLAY)
+
+
+# -- other choices ---------------------------------------------------------------------------------------------------
+
+
+def rings(extra=0):
+    """Callbacks of timers, after each of which the program chooses."""
+
+    async def main():
+        loop, chosen = asyncio.get_running_loop(), []
+        for number in range(extra):
+            loop.call_soon(str, number)
+        for number in range(3):
+            loop.call_later(1 + number, lambda: chosen.append(vtloop.choose(9)))
+        await asyncio.sleep(5)
+        return chosen
+
+    return main
+
+
+def test_a_choice_after_a_callback_is_named_after_the_last_step_of_a_task_and_survives_edits():
+    outcome = recorded(rings(), seed=3)
+    assert sorted(map(bool, outcome.value)) != [False] * 3
+    keys = {(choice.task, choice.step) for choice in outcome.trace().choices if choice.kind == "choose"}
+    assert keys == {("Task-1", 1)}
+    assert vtloop.replay(outcome.trace(), rings()) == outcome.value
+    assert vtloop.replay(outcome.trace(), rings(extra=4)) == outcome.value
+
+
+def test_a_trace_of_the_first_format_names_it_after_the_callback_and_is_still_played_back():
+    outcome = recorded(rings(), seed=3)
+    old = [
+        dataclasses.replace(choice, task="callback", step=choice.age + 1, age=0) for choice in outcome.trace().choices
+    ]
+    assert vtloop.replay(dataclasses.replace(outcome.trace(), choices=tuple(old)), rings()) == outcome.value

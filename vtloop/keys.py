@@ -14,13 +14,16 @@ from typing import Any
 from vtloop.cpython import BUILTIN, STEP
 from vtloop.ready import Entry, Item, ReadyLine, task_of
 
-__all__ = ["START", "Key", "Keys"]
+__all__ = ["NO_TASK", "START", "Key", "Keys"]
 
 Key = tuple[str, int]
 """``(task, its step)``; for plain callbacks ``("callback", n)``, for the end of a turn ``("turn", n)``."""
 
 START: Key = ("start", 0)
 """The key of what comes before the first step."""
+
+NO_TASK = ("callback", "turn")
+"""In the place of a task: what is none."""
 
 
 class Keys:
@@ -33,17 +36,21 @@ class Keys:
         wanted: The keys whose items are told to ``on_named`` as they arrive.
         on_named: Called with ``(item, key)``.
         after: The key of what ran last.
+        step: The key of the last step of a task: what other choices are named after.
+        counts_all: Whether `old_place` is asked for.
     """
 
     def __init__(self) -> None:
         self.wanted: Collection[Key] = frozenset()
         self.on_named: Callable[[Item, Key], None] | None = None
-        self.after: Key = START
+        self.after = self.step = START
+        self.counts_all = False
         self._known: dict[Any, list[Any]] = {}  # the name of each task and how many of its steps have arrived
         self._used: dict[str, int] = {}
         self._fresh: list[Item] = []  # arrived, not named yet
         self._callbacks = self._turns = 0
         self._nth: dict[str, int] = {}
+        self._old_nth: dict[str, int] = {}
         self._line: ReadyLine | None = None
 
     def attach(self, line: ReadyLine) -> None:
@@ -107,17 +114,30 @@ class Keys:
         """An item is about to run."""
         if self._fresh:
             self.settle()
-        self.after = item[5] or self.key_of(item)
-        if self._nth:
-            self._nth.clear()
+        self._has_run(item[5] or self.key_of(item))
+
+    def _has_run(self, key: Key) -> None:
+        self.after = key
+        if key[0] not in NO_TASK:
+            self.step = key
+            if self._nth:
+                self._nth.clear()
+        if self.counts_all:
+            self._old_nth.clear()
 
     def chosen(self, kind: str, index: int, options: int) -> None:
         """A choice other than the next step was made."""
         self._nth[kind] = self._nth.get(kind, -1) + 1
+        if self.counts_all:
+            self._old_nth[kind] = self._old_nth.get(kind, -1) + 1
 
     def place(self, kind: str) -> tuple[str, str, int, int]:
         """The key and ordinal that the next choice of ``kind`` will have."""
-        return (kind, *self.after, self._nth.get(kind, -1) + 1)
+        return (kind, *self.step, self._nth.get(kind, -1) + 1)
+
+    def old_place(self, kind: str) -> tuple[str, str, int, int]:
+        """The same as traces of format 1 have it: after callbacks and ends of turns as well, counted over the run."""
+        return (kind, *self.after, self._old_nth.get(kind, -1) + 1)
 
     def recent(self) -> Iterable[str]:
         """The last events, in words: there are none."""

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from vtloop.clock import VirtualClock, seconds_text
-from vtloop.keys import START, Key, Keys
+from vtloop.keys import NO_TASK, START, Key, Keys
 from vtloop.ready import Item, ReadyLine
 from vtloop.trace import Choice
 
@@ -80,19 +80,18 @@ class Recording(Keys):
             before = ", ".join(self.label(other) for other in line.items[:3])
             words = f"{label} ran before {before}" + (", ..." if index > 3 else "")
             self._deviation(Choice("step", key[0], key[1], line.takes - born, index, options, words), born)
-        self.after = key
-        if self._nth:
-            self._nth.clear()
+        self._has_run(key)
         if item[3] is not None:
             self._ran += 1
             self._note(label, index, options)
 
     def chosen(self, kind: str, index: int, options: int) -> None:
         """A choice other than the next step was made."""
-        nth = self._nth[kind] = self._nth.get(kind, -1) + 1
+        nth = self.place(kind)[3]
+        super().chosen(kind, index, options)
         if index:
-            task, step = self.after
-            words = f"{kind}: {index} of {options} after {_step_words(self.after)}"
+            task, step = self.step
+            words = f"{kind}: {index} of {options} after {_step_words(self.step)}"
             self._deviation(Choice(kind, task, step, nth, index, options, words), -1 - self._before)
         self._note(kind, index, options)
 
@@ -102,7 +101,7 @@ class Recording(Keys):
         if line is not None:
             takes = self._before + line.takes
             waiting = [(self.key_of(item), item[1]) for item in line.waiting() if item[1] < self._top]
-            self.standing = [(key, self._before + born, takes) for key, born in waiting if key[0] not in _NO_TASK]
+            self.standing = [(key, self._before + born, takes) for key, born in waiting if key[0] not in NO_TASK]
 
     def recent(self) -> Iterable[str]:
         """The last events in words, oldest first."""
@@ -146,9 +145,6 @@ class Recording(Keys):
         # Hot: one call for many events.  Format 0 writes values alone, no references, the same on every Python.
         self._digest.update(marshal.dumps(self._undigested, 0))
         self._undigested.clear()
-
-
-_NO_TASK = ("callback", "turn")
 
 
 def _step_words(key: Key) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vtloop.clock import seconds_text
+from vtloop.keys import START, Key
 from vtloop.report.story import TIMEOUT, TIMER, Left, Moment, Spot, Story
 from vtloop.trace import Choice
 
@@ -63,12 +64,12 @@ def line_text(spot: Spot) -> str:
 def told_choices(story: Story) -> list[Told]:
     """The deviating choices of a story, in order."""
     asked = {}
+    after: Key = START
     for moment in story.moments:
-        if moment.kind == "choice":
-            owner = story.at(moment.by)
-            if owner is not None:
-                who = owner.who if owner.kind == "step" else owner.kind
-                asked[(moment.who, who, owner.nth, moment.nth)] = moment
+        if moment.kind == "step":
+            after = (moment.who, moment.nth)
+        elif moment.kind == "choice":
+            asked[(moment.who, *after, moment.nth)] = moment
     steps: dict[tuple[str, int], Moment | Left] = {(one.who, one.nth): one for one in story.left if one.kind == "step"}
     for moment in story.moments:
         if moment.kind != "choice":

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vtloop.errors import NondeterminismError, ReplayError
-from vtloop.keys import Key, Keys
+from vtloop.keys import NO_TASK, Key, Keys
 from vtloop.ready import Item, ReadyLine
 from vtloop.recording import Recording
 from vtloop.schedulers.base import Scheduler
@@ -88,6 +88,7 @@ class KeyedReplay(Scheduler):
         self._held: dict[int, int] = {}  # by birth: the take up to which it stands back
         self._line: ReadyLine | None = None
         self._keys = keys
+        keys.counts_all = any(choice.task in NO_TASK for choice in self._others.values())
         keys.wanted, keys.on_named = self._steps.keys() | self._holds.keys(), self._named
 
     def attach(self, line: ReadyLine) -> None:
@@ -134,6 +135,8 @@ class KeyedReplay(Scheduler):
         if not self._others:
             return 0
         choice = self._others.pop(self._keys.place(kind), None)
+        if choice is None and self._keys.counts_all:
+            choice = self._others.pop(self._keys.old_place(kind), None)
         if choice is None:
             return 0
         if choice.index >= options:
