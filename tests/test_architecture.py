@@ -85,6 +85,7 @@ FLOORS = {
     "scripts": 11,
     "targets": 12,
     "console": 11,
+    "hypothesis": 11,
     "pytest_main": 11,
     "pytest_report": 11,
     "pytest_settings": 11,
