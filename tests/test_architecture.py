@@ -52,6 +52,7 @@ FLOORS = {
     # what a run was asked for and what it did, as data
     "options": 3,
     "orders": 0,
+    "novelty": 0,
     "trace": 4,
     "keys": 4,
     "recording": 5,
@@ -73,11 +74,17 @@ FLOORS = {
     # a run explained to people
     "report": 10,
     "report.choices": 10,
+    "report.html": 10,
     "report.lines": 10,
+    "report.picture": 10,
     "report.scene": 10,
     "report.story": 10,
     "report.table": 10,
     "report.teller": 10,
+    "chunks": 9,
+    "parallel": 10,
+    "workers": 10,
+    "executors": 10,
     "explore": 11,
     "store": 10,
     "api": 12,
@@ -280,7 +287,7 @@ REAL = {
     "random": {"entropy"},
     "secrets": {"pytest_settings"},  # draws the seed when `seed="random"` is asked for, and prints it
     # Real seconds: how long an exploration took, patience with threads and steps, debug mode's log, progress.
-    "time": {"explore", "threads", "watchdog", "handles", "console"},
+    "time": {"explore", "chunks", "workers", "threads", "watchdog", "handles", "console"},
     "datetime": set(),
     "uuid": set(),
 }

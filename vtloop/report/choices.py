@@ -14,7 +14,7 @@ from vtloop.keys import START, Key
 from vtloop.report.story import TIMEOUT, TIMER, Left, Moment, Spot, Story
 from vtloop.trace import Choice
 
-__all__ = ["Told", "did", "first_line", "line_text", "told_choices", "waiting", "woken"]
+__all__ = ["Told", "did", "first_line", "line_text", "shown_lines", "told_choices", "waiting", "woken"]
 
 MOST_NAMED = 3
 """How many of those who went first are named."""
@@ -34,6 +34,7 @@ class Told:
         words: One sentence, without the lines.
         before: The line that came first because of it, and whose.
         after: The line that came later because of it, and whose.
+        born: The number of arrival of a step that stood back.
     """
 
     number: int
@@ -43,6 +44,7 @@ class Told:
     words: str
     before: Spot | None = None
     after: Spot | None = None
+    born: int = -1
 
     @property
     def text(self) -> str:
@@ -83,7 +85,7 @@ def told_choices(story: Story) -> list[Told]:
             told.append(_hold(story, number, choice, found))
         else:
             answer = asked.get((choice.kind, choice.task, choice.step, choice.age))
-            told.append(_other(story, number, choice, answer, found))
+            told.append(_other(story, number, choice, answer))
     return told
 
 
@@ -119,7 +121,7 @@ def _hold(story: Story, number: int, choice: Choice, moment: Moment | Left | Non
     after = first_line(story, moment) if isinstance(moment, Moment) else _stood(story, moment)
     number_of = moment.number if isinstance(moment, Moment) else None
     at = steps[0].number if steps else number_of
-    return Told(number, choice.kind, number_of, at, words, before, after)
+    return Told(number, choice.kind, number_of, at, words, before, after, moment.born)
 
 
 def _named(story: Story, moments: Sequence[Moment | Left]) -> str:
@@ -139,6 +141,18 @@ def first_line(story: Story, moment: Moment) -> Spot | None:
     return next(telling, moment.lines[0]) if moment.lines else _stood(story, moment)
 
 
+_PLAIN = ("def ", "async def ", "@", "class ", "try:", "else:", "finally:")
+
+
+def shown_lines(story: Story, moment: Moment, most: int) -> list[Spot]:
+    """The lines of a step for a picture, those that say nothing left out; where it went on, if there are none."""
+    lines = [spot for spot in moment.lines if not spot.source.startswith(_PLAIN)] or list(moment.lines)
+    if not lines and moment.kind == "step":
+        spot = _stood(story, moment)
+        return [spot] if spot is not None else []
+    return lines if len(lines) <= most else [*lines[: most - 1], lines[-1]]
+
+
 def _stood(story: Story, moment: Moment | Left) -> Spot | None:
     """Where the task of a step stood before it."""
     if moment.kind != "step":
@@ -150,15 +164,14 @@ def _stood(story: Story, moment: Moment | Left) -> Spot | None:
 # -- other choices ---------------------------------------------------------------------------------------------------
 
 
-def _other(story: Story, number: int, choice: Choice, moment: Moment | None, owner: Moment | Left | None) -> Told:
+def _other(story: Story, number: int, choice: Choice, moment: Moment | None) -> Told:
     make = _KINDS.get(choice.kind)
-    if make is None or not isinstance(owner, Moment):
+    owner = story.at(moment.by) if moment is not None else None
+    if make is None or moment is None or owner is None:
         words = choice.words or f"{choice.kind}: {choice.index} of {choice.options}"
         return Told(number, choice.kind, None, None, words)
-    asked_at = moment.stands if moment is not None else None
-    words, spot = make(story, choice, owner, asked_at)
-    at = moment.number if moment is not None else owner.number
-    return Told(number, choice.kind, at, at, words, spot)
+    words, spot = make(story, choice, owner, moment.stands)
+    return Told(number, choice.kind, moment.number, moment.number, words, spot)
 
 
 def _lag(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:

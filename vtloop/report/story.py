@@ -107,6 +107,7 @@ class Lane:
         name: Its name, unique in the run.
         coroutine: The coroutine function it runs.
         created: Where it was made.
+        born: The number of arrival of its first step; lanes are in this order.
         stands: Where it stood when the run ended; None when it had ended.
         waits: What it waited for then, in words.
     """
@@ -114,6 +115,7 @@ class Lane:
     name: str
     coroutine: str
     created: Spot | None = None
+    born: int = 0
     stands: Spot | None = None
     waits: str = ""
 
@@ -131,6 +133,7 @@ class Left:
     who: str
     nth: int
     kind: str = "step"
+    by: int | None = None
 
 
 @dataclass(slots=True)
@@ -139,7 +142,7 @@ class Story:
 
     Attributes:
         moments: The events, oldest first; of a very long run the last ones.
-        lanes: The tasks, in order of their first event.
+        lanes: The tasks, in the order in which they were made.
         choices: Those that deviate from asyncio's own order, in order.
         left: What still stood ready at the end.
         dropped: How many earlier events are left out.

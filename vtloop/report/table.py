@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from vtloop.clock import seconds_text
-from vtloop.report.choices import Told, did, waiting, woken
+from vtloop.report.choices import Told, did, shown_lines, waiting, woken
 from vtloop.report.scene import Fold, Scene, scene_of
 from vtloop.report.story import Moment, Spot, Story, when
 
@@ -27,6 +27,9 @@ SLIMMEST = 12
 WIDEST = 56
 ROWS = 60
 """From how many rows on a run is folded."""
+
+MOST_LINES = 4
+"""How many lines of code of one step are shown."""
 
 MOST_LANES_LEFT = 6
 """How many of the tasks that were still alive are listed at the end."""
@@ -114,13 +117,11 @@ class _Table:
             lines += _wrapped(f"<- {self._short(maker.who)} step {maker.nth}", column)
         elif why in ("the timeout is over", "the sleep is over"):
             lines.append(f"<- {why}")
-        lines += [self._code(spot) for spot in _few(moment)]
+        lines += [self._code(spot) for spot in shown_lines(self._story, moment, MOST_LINES)]
         ended = did(moment)
         if ended:
             lines += _wrapped(f"   {ended}", column)
-        elif not moment.lines:
-            lines.append("   (goes on)")
-        return [_clip(line, column) for line in lines]
+        return [_clip(line, column) for line in lines] or [""]
 
     def _code(self, spot: Spot) -> str:
         place = f":{spot.line}" if spot.file == self._file else spot.short
@@ -174,12 +175,6 @@ def _wrapped(text: str, width: int) -> list[str]:
     cut = text.rfind(" ", 5, width + 1)
     cut = cut if cut > 0 else width
     return [text[:cut], f"     {text[cut:].strip()}"]
-
-
-def _few(moment: Moment) -> list[Spot]:
-    """At most four lines of a step."""
-    lines = moment.lines
-    return list(lines) if len(lines) <= 4 else [*lines[:3], lines[-1]]
 
 
 def _main_file(story: Story) -> str:

@@ -119,7 +119,7 @@ class Teller(Recording):
 
     def chosen(self, kind: str, index: int, options: int) -> None:
         """A choice other than the next step was made; it is told when it deviates."""
-        nth = self._nth.get(kind, -1) + 1
+        nth = self.place(kind)[3]
         super().chosen(kind, index, options)
         if index:
             moment = self._begin("choice", kind, nth, index, options)
@@ -143,6 +143,7 @@ class Teller(Recording):
         for name, wait in zip(living, graph.tasks, strict=False):
             lane = story.lanes[name]
             lane.stands, lane.waits = _stands(wait), _waits(wait, graph)
+        story.lanes = dict(sorted(story.lanes.items(), key=lambda item: item[1].born))
         story.moments = list(self._moments)
         last = {moment.who: moment for moment in story.moments if moment.kind == "step"}
         for name, moment in last.items():
@@ -163,7 +164,7 @@ class Teller(Recording):
         """A step of ``task`` begins."""
         name = moment.who
         if name not in self.story.lanes:
-            self._open_lane(name, task)
+            self._open_lane(name, task, moment.born)
         with suppress(TypeError):
             self._task = weakref.ref(task)
             if name not in self._pending:
@@ -172,9 +173,10 @@ class Teller(Recording):
         moment.cancelled = cancels > self._cancels.get(name, 0)
         self._cancels[name] = cancels
 
-    def _open_lane(self, name: str, task: Any) -> None:
+    def _open_lane(self, name: str, task: Any, born: int) -> None:
         known = isinstance(task, asyncio.Task) and not task.done()
-        self.story.lanes[name] = Lane(name, _coroutine_of(task) if known else "", spot_of(self._places.of_origin(task)))
+        coroutine = _coroutine_of(task) if known else ""
+        self.story.lanes[name] = Lane(name, coroutine, spot_of(self._places.of_origin(task)), born)
 
     def _finish(self) -> None:
         """The event that went on is over: what it ran, and where its task stands now."""
@@ -268,12 +270,12 @@ class Teller(Recording):
             return
         task: Any = task_of(callback)
         if task is None:
-            self.story.left.append(Left(born, _callback(callback)[0], item[5][1], "callback"))
+            self.story.left.append(Left(born, _callback(callback)[0], item[5][1], "callback", self._makers.get(born)))
             return
         name, nth = self.key_of(item)
         if name not in self.story.lanes:
-            self._open_lane(name, task)
-        self.story.left.append(Left(born, name, nth))
+            self._open_lane(name, task, born)
+        self.story.left.append(Left(born, name, nth, "step", self._makers.get(born)))
 
 
 def _stands(wait: TaskWait) -> Spot | None:
