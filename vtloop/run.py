@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import gc
 import threading
 import traceback
@@ -28,7 +29,19 @@ from vtloop.schedulers import Scheduler
 from vtloop.trace import Choice, Trace, check_of
 from vtloop.watchdog import Watchdog
 
-__all__ = ["Command", "Drive", "Main", "Outcome", "Recorder", "execute", "message_of", "place_of"]
+__all__ = [
+    "Command",
+    "Drive",
+    "Interact",
+    "Main",
+    "Outcome",
+    "Recorder",
+    "background_failures",
+    "execute",
+    "join_background",
+    "message_of",
+    "place_of",
+]
 
 Main = Callable[[], Coroutine[Any, Any, Any]]
 """A program: a zero-argument callable that gives a coroutine."""
@@ -41,6 +54,9 @@ Drive = Callable[[EventLoop, Callable[[], None]], Any]
 
 Recorder = Callable[[VirtualClock], Recording]
 """Makes the recording of a run, given its clock."""
+
+Interact = Callable[[BaseException], None]
+"""Called with what a run failed with, while everything still stands as it failed."""
 
 UNWIND_STEPS, UNWIND_STEPS_A_TASK = 10_000, 100
 """Steps that the unwinding of a run may take before what is left is dropped."""
@@ -135,6 +151,7 @@ def execute(
     drive: Drive | None = None,
     track_order: bool = False,
     recorder: Recorder | None = None,
+    interact: Interact | None = None,
 ) -> Outcome:
     """Run ``main`` once and unwind it.
 
@@ -148,6 +165,7 @@ def execute(
         track_order: Whether what the order of the run is computed from is noted.
         drive: Drives the loop itself, in place of running ``main`` (which is not used then).
         recorder: Makes the recording; None for a plain one.
+        interact: Called with what the run failed with, before anything is cancelled.
     """
     if asyncio._get_running_loop() is not None:
         raise UsageError("a run cannot be made while an event loop is running in this thread; make it from plain code")
@@ -167,15 +185,9 @@ def execute(
         loop._line.log = []
     if command is not None:
         loop.replay_command = lambda kind: _command(loop, outcome, command, kind)
-    noted = False
+    note_end = functools.cache(lambda: _note_end(loop, outcome))
 
-    def note_end() -> None:
-        nonlocal noted
-        if not noted:
-            noted = True
-            _note_end(loop, outcome)
-
-    with _background(loop), Watchdog(loop, options.watchdog):
+    with background_failures(loop), Watchdog(loop, options.watchdog):
         try:
             outcome.value = loop.run_until_complete(_coroutine(main)) if drive is None else drive(loop, note_end)
         except BaseException as exc:
@@ -184,7 +196,9 @@ def execute(
         if isinstance(outcome.error, asyncio.CancelledError) and loop.cancelled_at:
             # The program passes a cancellation by the explorer on, as it may.
             outcome.error = None
-        outcome.error = _with_background(loop, outcome.error)
+        outcome.error = join_background(loop, outcome.error)
+        if interact is not None and outcome.error is not None:
+            interact(outcome.error)
         _unwind(loop, outcome)
     return outcome
 
@@ -232,7 +246,7 @@ _outer_hook = threading.excepthook
 
 
 @contextmanager
-def _background(loop: EventLoop) -> Iterator[None]:
+def background_failures(loop: EventLoop) -> Iterator[None]:
     """Collect what fails in the background: callbacks, tasks nobody reads, threads."""
     global _outer_hook
     loop.background = collected = list[BaseException]()
@@ -260,7 +274,7 @@ def _thread_failed(args: threading.ExceptHookArgs) -> None:
         collected.append(args.exc_value)
 
 
-def _with_background(loop: EventLoop, error: BaseException | None) -> BaseException | None:
+def join_background(loop: EventLoop, error: BaseException | None) -> BaseException | None:
     """``error``, or what failed in the background; several background failures as a group."""
     collected = loop.background
     assert collected is not None
@@ -305,7 +319,7 @@ def _unwind(loop: EventLoop, outcome: Outcome) -> None:
             if loop.has_calls():
                 _drain(loop, loop.shutdown_default_executor())
             if outcome.error is None:
-                outcome.error = _with_background(loop, None)
+                outcome.error = join_background(loop, None)
     finally:
         loop._tasks.abandon()
         for task in loop._tasks.unread():

@@ -24,7 +24,7 @@ from vtloop.errors import UsageError
 from vtloop.loop import EventLoop
 from vtloop.options import Options
 from vtloop.recording import Recording
-from vtloop.run import UNWIND_STEPS, UNWIND_STEPS_A_TASK, Command, Outcome, Recorder, _background, _with_background
+from vtloop.run import UNWIND_STEPS, UNWIND_STEPS_A_TASK, Command, Outcome, Recorder, background_failures, join_background
 from vtloop.schedulers import Scheduler
 from vtloop.watchdog import Watchdog
 
@@ -141,7 +141,7 @@ class _Session:
             self.outcome.listed = self._scheduler.listed
         if self._record or self._factory is not None or self._options.scheduler != "fifo":
             loop.use_scheduler(self._scheduler, self.outcome.recording or self._scheduler.observer)
-        self._guards.enter_context(_background(loop))
+        self._guards.enter_context(background_failures(loop))
         self._guards.enter_context(Watchdog(loop, self._options.watchdog))
         return loop
 
@@ -164,7 +164,7 @@ class _Session:
     def closing(self, loop: _ScriptLoop) -> None:
         """Collect what failed in the background of ``loop``."""
         self.ending(loop)
-        failed = _with_background(loop, None)
+        failed = join_background(loop, None)
         if failed is not None:
             self.background.append(failed)
 
