@@ -83,8 +83,8 @@ def explore(
     plan = Plan.of(runs=runs, seed=seed, scheduler=scheduler, interleave=interleave, exact_time=exact_time, **options)
     if not callable(main):
         raise UsageError(f"explore needs a function that gives a new coroutine for every run, got {main!r}")
-    campaign = Campaign(plan, functools.partial(execute, main), command=_python_command)
-    found = campaign.search()
+    run_once = functools.partial(execute, main)
+    found = Campaign(plan, run_once, command=_python_command, count_orders=True).search()
     if found.failure is not None:
         _note(found.failure)
     return found

@@ -178,22 +178,22 @@ def explore(request: Request) -> int:
 
 def _explore(request: Request, target: Target, plan: Plan) -> int:
     console = request.console
-    made = 0
-    draw = console.progress(plan.runs)
-
-    def progress(runs: int) -> None:
-        nonlocal made
-        made = runs
-        draw(runs)
-
     data = {"command": "explore", "target": target.text}
     with _Quiet(target, request.given.show_output, console.json) as quieted:
         stored = _stored(target.text, plan)
         traces = list(stored.values())
-        campaign = Campaign(plan, quieted.execute, target=target.text, stored=traces, progress=progress)
+        campaign = Campaign(
+            plan,
+            quieted.execute,
+            target=target.text,
+            stored=traces,
+            progress=console.progress(plan.runs),
+            count_orders=True,
+        )
         try:
             found = campaign.search()
         except (KeyboardInterrupt, SystemExit) as exc:
+            made = campaign.found.runs
             console.clear()
             console.say(f"{made} runs, no failure found up to here")
             return _left(console, exc, f"run {made}", {**data, "runs": made})
@@ -213,9 +213,9 @@ def _explored(console: Console, target: Target, found: Exploration, printed: str
         console.data({**data, **found.to_dict()})
         return 0
     path = _keep(failure, target, always=True)
-    head = str(dataclasses.replace(found, failure=None)).removesuffix("no failure found").rstrip()
     where = f"stored: {path}" if path is not None else f"not stored: {FOLDER}/ cannot be written to"
-    console.say(head, "FAILED", *failure_text(failure, printed), where, *([failure.command] if failure.command else []))
+    console.say(found.headline(), *found.notes, "FAILED", *failure_text(failure, printed), where)
+    console.say(*([failure.command] if failure.command else []))
     console.data({**data, **found.to_dict(), "path": str(path) if path is not None else None, "printed": printed})
     return 1
 

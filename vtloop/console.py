@@ -14,11 +14,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from vtloop.errors import VtloopError
 from vtloop.finding import Failure
 from vtloop.run import Outcome
+
+if TYPE_CHECKING:
+    from vtloop.explore import Exploration
 
 __all__ = ["Console", "failure_text", "outcome_data", "quiet", "traceback_text"]
 
@@ -60,18 +63,26 @@ class Console:
         self.clear()
         self._write(sys.stderr, f"vtloop: {line}\n")
 
-    def progress(self, total: int) -> Callable[[int], None]:
-        """What to call with the number of runs made; draws one line on a terminal, nothing in a pipe."""
-        self._began = time.perf_counter()
+    def progress(self, total: int, budget: float | None = None) -> Callable[[Exploration], None]:
+        """What to call with what was found up to now; draws one line on a terminal, nothing in a pipe."""
+        began = self._began = time.perf_counter()
+        before: int | None = None
         shown = bool(sys.stderr is not None and sys.stderr.isatty())
 
-        def draw(runs: int) -> None:
+        def draw(found: Exploration) -> None:
+            nonlocal before
+            if before is None:
+                before = max(found.runs - 1, 0)
             now = time.perf_counter()
-            if shown and now - self._drawn >= REDRAW:
-                self._drawn = now
-                self._shows_progress = True
-                rate = runs / max(now - self._began, 1e-9)
-                self._write(sys.__stderr__, f"\r\033[K{runs:,} of {total:,} runs, {rate:,.0f} runs/s")
+            if not shown or now - self._drawn < REDRAW:
+                return
+            self._drawn = now
+            self._shows_progress = True
+            rate = (found.runs - before) / max(now - began, 1e-9)
+            of = f" of {total:,}" if budget is None else ""
+            left = "" if budget is None else f", {max(budget - (now - began), 0.0):.0f} s left"
+            line = f"{found.runs:,}{of} runs, {rate:,.0f} runs/s, {found.distinct:,} distinct orders{left}"
+            self._write(sys.__stderr__, f"\r\033[K{line}")
 
         return draw
 

@@ -1,34 +1,40 @@
 """Exploring: many runs of one program, the first failure kept, confirmed and made readable.
 
-Stored failures first, then seeds.  Run ``i`` is a pure function of (base seed, ``i``, options): nothing is learnt from
-one run for the next.  A failure is played back once with full recording before it is shown; a failure that does not
-come back is reported as what it is, nondeterminism.
+Stored failures first, then the runs of the plan, here or in other processes.  Run ``i`` is a pure function of (base
+seed, ``i``, options): nothing is learnt from one run for the next, and the failing run with the lowest number is the
+one that is told, whoever made it.  A failure is played back once with full recording before it is shown; a failure that
+does not come back is reported as what it is, nondeterminism.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import gc
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from vtloop.chunks import Execute, Made, Maker, Program, Ready, frozen_heap
 from vtloop.clock import seconds_text
 from vtloop.errors import NondeterminismError, ReplayError, UsageError
+from vtloop.executors import Borrowed
 from vtloop.finding import Failure, failure_from
-from vtloop.options import Options
+from vtloop.novelty import Novelty
+from vtloop.parallel import Crowd, in_order
 from vtloop.plan import Plan
+from vtloop.playback import replay_outcome
 from vtloop.recording import Recording
 from vtloop.run import Command, Outcome
 from vtloop.schedulers.replay import SUSPECTS, FlatReplay
-from vtloop.trace import Trace
+from vtloop.trace import REPLAY, Trace, made_by
+from vtloop.workers import Processes
 
-__all__ = ["Campaign", "Execute", "Exploration"]
+__all__ = ["Campaign", "Execute", "Exploration", "Resources"]
 
-Execute = Callable[..., Outcome]
-"""Makes one run: ``execute(options, record=..., scheduler=..., command=...) -> Outcome``."""
+WARM_UP = 0.02
+"""Real seconds of runs made here before other processes are asked: most failures, and small explorations, end in it."""
 
 
 @dataclass(slots=True)
@@ -38,7 +44,9 @@ class Exploration:
     Attributes:
         runs: How many runs were made.
         failure: The first failure, or None.
-        distinct: How many different lists of choices were taken.
+        distinct: How many different orders were taken (`vtloop.orders`).
+        unseen: The estimated share of further runs that would take an order not seen yet; None after fewer than ten.
+        since_new: How many runs were made since the last one that took a new order.
         elapsed: Real seconds.
         notes: What else a reader should know.
     """
@@ -46,6 +54,8 @@ class Exploration:
     runs: int = 0
     failure: Failure | None = None
     distinct: int = 0
+    unseen: float | None = None
+    since_new: int = 0
     elapsed: float = 0.0
     notes: list[str] = field(default_factory=list)
 
@@ -55,21 +65,69 @@ class Exploration:
             return self
         raise self.failure.error
 
+    def headline(self) -> str:
+        """The numbers in one line."""
+        parts = [_counted(self.runs, "run"), _counted(self.distinct, "distinct order")]
+        if self.unseen is not None:
+            parts.append(f"about {100 * self.unseen:.0f} % unseen" if self.unseen >= 0.005 else "under 1 % unseen")
+        if self.since_new:
+            parts.append(f"nothing new in the last {_counted(self.since_new, 'run')}")
+        rate = f" ({self.runs / self.elapsed:,.0f} runs/s)" if self.elapsed else ""
+        return f"{', '.join(parts)}, {self.elapsed:.2f} s{rate}"
+
     def __str__(self) -> str:
-        rate = f"{self.runs / self.elapsed:,.0f} runs/s" if self.elapsed else ""
-        head = f"{self.runs} runs, {self.distinct} distinct orders, {self.elapsed:.2f} s ({rate})"
         found = ["no failure found"] if self.failure is None else ["FAILED", self.failure.report()]
-        return "\n".join([head, *self.notes, *found])
+        return "\n".join([self.headline(), *self.notes, *found])
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON-ready values."""
         return {
             "runs": self.runs,
             "distinct": self.distinct,
+            "unseen": self.unseen,
+            "since_new": self.since_new,
             "elapsed": self.elapsed,
             "notes": list(self.notes),
             "failure": self.failure.to_dict() if self.failure is not None else None,
         }
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What an exploration may use.
+
+    Attributes:
+        jobs: How many processes make runs.
+        executor: Whose workers make them instead; None for processes of our own.
+        budget: Real seconds after which no further run begins; None for no limit.
+        program: The program for another process.
+
+    Raises:
+        UsageError: A value out of range.
+    """
+
+    jobs: int = 1
+    executor: Any = None
+    budget: float | None = None
+    program: Program | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.jobs, bool) or not isinstance(self.jobs, int) or self.jobs < 1:
+            raise UsageError(f"jobs must be a whole number, 1 or more, got {self.jobs!r}")
+        budget = self.budget
+        if budget is not None and (
+            isinstance(budget, bool) or not isinstance(budget, (int, float)) or not 0 < budget < float("inf")
+        ):
+            raise UsageError(f"budget must be a number of seconds above 0, or None, got {budget!r}")
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process makes all runs."""
+        return self.jobs == 1 and self.executor is None
 
 
 class Campaign:
@@ -81,7 +139,15 @@ class Campaign:
         target: What is run, for the trace.
         command: Makes the command that plays a failure back.
         stored: Traces of earlier failures, tried first.
-        progress: Called after every run with its number, for a display.
+        progress: Called now and then, at most once a run, with what was found up to now.
+        resources: Processes and seconds.
+        count_orders: Whether distinct orders are counted, which costs a tenth of the speed.
+        first: The number of the first run.
+        novelty: The orders of the runs before ``first``.
+
+    Attributes:
+        found: What was found; complete when `search` has returned, and true up to then.
+        upto: The number behind the last run that was made.
     """
 
     def __init__(
@@ -92,7 +158,11 @@ class Campaign:
         target: str | None = None,
         command: Command | None = None,
         stored: Sequence[Trace] = (),
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[Exploration], None] | None = None,
+        resources: Resources | None = None,
+        count_orders: bool = False,
+        first: int = 0,
+        novelty: Novelty | None = None,
     ) -> None:
         self.plan = plan
         self._execute = execute
@@ -100,51 +170,140 @@ class Campaign:
         self._command = command
         self._stored = stored
         self._progress = progress
-        self._longest = 0.0
+        self._resources = resources or Resources()
+        self._how = {"track_order": True} if count_orders or not self._resources.alone else {}
+        self.upto = first
+        self._last = first + plan.runs
+        self.novelty = novelty or Novelty()
+        self.found = Exploration(runs=self.novelty.runs)
+        self._maker = Maker(plan, execute)
+        self._began = time.perf_counter()
 
     def search(self) -> Exploration:
         """Run until the first failure, or until the plan is done.
 
         Raises:
             NondeterminismError: A failing run did not come back when it was played back.
+            VtloopError: A worker died.
         """
-        found = Exploration()
-        orders: set[int] = set()
-        began = time.perf_counter()
-        with frozen_heap(many=self.plan.runs > 100):
-            for index, options in self._runs(found):
-                outcome = self._one(options, index)
-                found.runs += 1
-                orders.add(hash((tuple(outcome.indices), tuple(outcome.sizes))))
-                if isinstance(outcome.error, (KeyboardInterrupt, SystemExit)):
-                    raise outcome.error
-                if outcome.error is not None:
-                    found.failure = self._confirm(outcome, index)
-                    break
-                if self._progress is not None:
-                    self._progress(found.runs)
-        found.distinct = len(orders)
-        found.elapsed = time.perf_counter() - began
-        return found
+        self._began = time.perf_counter()
+        try:
+            with frozen_heap(many=self.plan.runs > 100):
+                self._play_stored()
+                failed = self._search_plan() if self.found.failure is None else None
+                if failed is not None:
+                    self.found.failure = self._confirm(*failed)
+        finally:
+            self._tell()
+        return self.found
 
-    def _runs(self, found: Exploration) -> Iterator[tuple[int, Options]]:
+    # -- the runs ------------------------------------------------------------------------------------------------
+
+    def _play_stored(self) -> None:
+        """Stored failures first; one that fails still is the finding, and is in its smallest form already."""
         for trace in self._stored:
-            if isinstance(trace.options.scheduler, str):
-                yield -1, trace.options
-        for index in range(self.plan.runs):
-            yield index, self.plan.options_of(index, watchdog=self._watchdog())
+            kept = None
+            if trace.options.scheduler != REPLAY:
+                outcome = self._maker.timed(trace.options)
+                kept = self._confirm(outcome, 0) if _ended_it(outcome) else None
+            else:
+                with suppress(ReplayError):  # it no longer fits the program
+                    outcome = replay_outcome(trace, self._execute, self._command)
+                    kept = failure_from(outcome, 0, self._target, self._command) if _ended_it(outcome) else None
+            self.found.runs += 1
+            if kept is not None:
+                self.found.failure = kept
+                return
 
-    def _watchdog(self) -> float | None:
-        """The watchdog, scaled to the longest run so far (a finding is confirmed with the full one)."""
-        full = self.plan.options.watchdog
-        return min(full, max(2.0, 1000 * self._longest)) if full and self._longest else full
+    def _search_plan(self) -> tuple[Outcome, int] | None:
+        """The failing run of the plan with the lowest number, and that number."""
+        alone = self._resources.alone
+        warm = time.perf_counter() + WARM_UP
+        while self.upto < self._last and self._may_go_on():
+            if not alone and self.upto and time.perf_counter() > warm:
+                return self._search_elsewhere()
+            outcome = self._maker.make(self.upto, **self._how)
+            failed = _ended_it(outcome)
+            self._made(outcome.order)
+            if failed:
+                return outcome, self.upto - 1
+            if self._progress is not None:
+                self._progress(self.found)
+        return None
 
-    def _one(self, options: Options, index: int) -> Outcome:
-        """One unrecorded run."""
-        began = time.perf_counter()
-        outcome = self._execute(options, record=False)
-        self._longest = max(self._longest, time.perf_counter() - began)
-        return outcome
+    def _made(self, order: int | None) -> None:
+        """Count one run."""
+        self.upto += 1
+        self.found.runs += 1
+        if order is not None:
+            self.novelty.add(order)
+            self.found.distinct = self.novelty.distinct
+
+    def _may_go_on(self) -> bool:
+        """Whether a further run may begin."""
+        budget = self._resources.budget
+        return budget is None or time.perf_counter() - self._began < budget
+
+    def _tell(self) -> None:
+        """Bring the numbers of what was found up to date."""
+        found, novelty = self.found, self.novelty
+        found.distinct, found.unseen, found.since_new = novelty.distinct, novelty.unseen, novelty.since_new
+        found.elapsed = time.perf_counter() - self._began
+        if found.failure is None and not self._may_go_on():
+            found.notes.append(f"the budget of {self._resources.budget:g} s is spent")
+
+    # -- other processes -----------------------------------------------------------------------------------------
+
+    def _search_elsewhere(self) -> tuple[Outcome, int] | None:
+        """The rest of `_search_plan`, made by others."""
+        pace = (time.perf_counter() - self._began) / max(self.found.runs, 1)
+        failed = None
+        with self._crowd() as crowd:
+            for made in in_order(crowd, self.upto, self._last, pace, self._may_go_on):
+                if made is not None:
+                    for order in made.orders:
+                        self._made(order)
+                    failed = made if made.failed else None
+                    self._note_worker(made)
+                if self._progress is not None:
+                    self._progress(self.found)
+        return self._again(failed) if failed is not None else None
+
+    @contextmanager
+    def _crowd(self) -> Iterator[Crowd]:
+        """The workers; they end with the block."""
+        have = self._resources
+        here = Ready(self._execute)
+        crowd: Crowd
+        if have.executor is not None:
+            size = max(have.jobs, 2 * (os.cpu_count() or 1))
+            crowd = Borrowed(have.executor, size, self.plan, have.program or here)
+        else:
+            crowd = Processes(have.jobs, self.plan, here, have.program or here)
+        try:
+            yield crowd
+        finally:
+            crowd.close()
+
+    def _note_worker(self, made: Made) -> None:
+        if made.pid == os.getpid() and _IN_THREADS not in self.found.notes:
+            self.found.notes.append(_IN_THREADS)
+
+    def _again(self, made: Made) -> tuple[Outcome, int]:
+        """The failing run of a worker, made here: a run does not depend on who makes it."""
+        index = self.upto - 1
+        outcome = self._maker.make(index, **self._how)
+        if _ended_it(outcome):
+            return outcome, index
+        kind, place = made.signature
+        here = made_by()
+        raise NondeterminismError(
+            f"run {index} failed in a worker ({kind} at {place or 'an unknown place'}) and not here; the worker has "
+            f"{_python(made.worker)}, this process {_python(here)}; {SUSPECTS}",
+            data={"run": index, "worker": made.worker, "here": here, "first": [kind, place]},
+        )
+
+    # -- the failing run -----------------------------------------------------------------------------------------
 
     def _confirm(self, first: Outcome, index: int) -> Failure:
         """Play the failing run back with everything recorded."""
@@ -167,27 +326,28 @@ class Campaign:
                 data={"first": list(first.signature), "second": list(second.signature)},
             ) from first.error
         kept = second if second.error is not None else first
-        return failure_from(kept, max(index, 0), self._target, self._command)
+        return failure_from(kept, index, self._target, self._command)
+
+
+_IN_THREADS = "the executor runs its jobs in threads of this process, one at a time: no faster than jobs=1"
+
+
+def _ended_it(outcome: Outcome) -> bool:
+    """Whether the exploration ends with this run: it failed.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: The run ended with it; never a finding.
+    """
+    if isinstance(outcome.error, (KeyboardInterrupt, SystemExit)):
+        raise outcome.error
+    return outcome.error is not None
+
+
+def _python(worker: dict[str, Any]) -> str:
+    return f"Python {worker.get('python')} and PYTHONHASHSEED {worker.get('hash_seed')}"
 
 
 def _ending(outcome: Outcome) -> str:
     kind, place = outcome.signature
     at = f"t={seconds_text(outcome.time_ns)} s, step {outcome.steps}"
     return f"{kind} at {place or 'an unknown place'} ({at})" if kind else f"no failure ({at})"
-
-
-@contextmanager
-def frozen_heap(many: bool) -> Iterator[None]:
-    """Keep the collector away from between the runs, and for ``many`` runs from all that was there before them."""
-    collecting = gc.isenabled()
-    if many:
-        gc.collect()
-        gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if many:
-            gc.unfreeze()
-        if collecting:
-            gc.enable()

@@ -113,9 +113,11 @@ class _Session:
         keep: int | None,
         scheduler: Callable[[Recording | None], Scheduler] | None,
         recorder: Recorder | None = None,
+        track_order: bool = False,
     ) -> None:
         self.outcome = Outcome(options)
         self._recorder = recorder
+        self._track_order = track_order
         self.background: list[BaseException] = []
         self._options, self._record, self._keep, self._factory = options, record, keep, scheduler
         self._scheduler: Scheduler | None = None
@@ -139,8 +141,10 @@ class _Session:
             recording = self.outcome.recording
             self._scheduler = loop.own_scheduler() if self._factory is None else self._factory(recording)
             self.outcome.listed = self._scheduler.listed
-        if self._record or self._factory is not None or self._options.scheduler != "fifo":
+        if self._record or self._factory is not None or self._track_order or self._options.scheduler != "fifo":
             loop.use_scheduler(self._scheduler, self.outcome.recording or self._scheduler.observer)
+        if self._track_order and loop._line is not None:
+            loop._line.log = []
         self._guards.enter_context(background_failures(loop))
         self._guards.enter_context(Watchdog(loop, self._options.watchdog))
         return loop
@@ -154,8 +158,11 @@ class _Session:
         if outcome.recording is not None:
             outcome.recording.note_end()
         if loop._line is not None:
-            outcome.indices += loop._line.indices
-            outcome.sizes += loop._line.sizes
+            if self._options.scheduler != "fifo":
+                outcome.indices += loop._line.indices
+                outcome.sizes += loop._line.sizes
+            if loop._line.log is not None:
+                outcome.log = _joined(outcome.log or [], loop._line.log)
         outcome.time_ns = loop.time_ns()
         outcome.steps += loop._steps
         outcome.reproducible = outcome.reproducible and loop.reproducible
@@ -181,6 +188,17 @@ class _Session:
             outcome.error = others[0]
         elif others:
             outcome.error = BaseExceptionGroup("several background failures", others)
+
+
+def _joined(earlier: list[int], log: list[int]) -> list[int]:
+    """Two logs as one (`vtloop.orders`): the later loop's items arrive when the earlier loop is done."""
+    if not earlier:
+        return log
+    left = earlier[-2]
+    arrived = len(earlier) // 3 + left
+    born = (number + arrived if number >= 0 else number - arrived for number in log[::3])
+    later = zip(born, (number + left for number in log[1::3]), log[2::3], strict=True)
+    return earlier + [number for take in later for number in take]
 
 
 class ScriptTarget:
@@ -214,12 +232,13 @@ class ScriptTarget:
         scheduler: Callable[[Recording | None], Scheduler] | None = None,
         command: Command | None = None,
         recorder: Recorder | None = None,
+        track_order: bool = False,
     ) -> Outcome:
         """Run the script once; as `vtloop.run.execute`, but that reports name no command.
 
         An exit status other than 0 is the error `ScriptExit`.
         """
-        session = _Session(options, record, keep, scheduler, recorder)
+        session = _Session(options, record, keep, scheduler, recorder, track_order)
         outcome = session.outcome
         try:
             with runner_loops(session.make, session.ending), _as_main(self.path, self.arguments) as namespace:

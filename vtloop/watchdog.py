@@ -22,7 +22,7 @@ from vtloop.diagnosis import verdict
 from vtloop.errors import HangError, StepCut
 from vtloop.loop import EventLoop
 
-__all__ = ["Watchdog"]
+__all__ = ["Watchdog", "rest"]
 
 _RUNNERS = frozenset({EventLoop._run_fifo.__code__, EventLoop._run_line.__code__, EventLoop._step_once.__code__})
 _BETWEEN_STEPS = frozenset(
@@ -42,6 +42,8 @@ class _Guard(threading.Thread):
         super().__init__(name="vtloop-watchdog", daemon=True)
         self.watched: list[Watchdog] = []
         self.lock = threading.Lock()
+        self.ended = threading.Lock()  # held for as long as there is to be watched
+        self.ended.acquire()
         self.listening = False  # our signal handler is installed
 
     def run(self) -> None:
@@ -51,11 +53,11 @@ class _Guard(threading.Thread):
                 for dog in self.watched:
                     nap = min(nap, dog.seconds / 20)
                     dog.look()
-            _sleep(nap)
+            if self.ended.acquire(timeout=nap):
+                return
 
 
 _guard: _Guard | None = None
-_sleep = time.sleep  # bound now: a program under test may replace it
 
 
 class Watchdog:
@@ -202,3 +204,14 @@ def _the_guard() -> _Guard:
         _guard = _Guard()
         _guard.start()
     return _guard
+
+
+def rest() -> None:
+    """End the thread while nothing is watched, so that this process may fork; the next run starts another."""
+    global _guard
+    guard = _guard
+    if guard is not None and not guard.watched:
+        _guard = None
+        if guard.is_alive():
+            guard.ended.release()
+            guard.join()
