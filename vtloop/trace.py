@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import dataclasses
 import json
 import os
 import platform
-import tempfile
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,6 +21,7 @@ from typing import Any
 
 from vtloop.errors import TraceError
 from vtloop.options import RUN_DEFAULTS, Options, resolve
+from vtloop.writing import write_whole
 
 __all__ = ["FORMAT", "REPLAY", "TOKEN_LIMIT", "TOKEN_PREFIX", "Choice", "Trace", "check_of", "read"]
 
@@ -127,25 +126,10 @@ class Trace:
         Raises:
             TraceError: The folder cannot be written to.
         """
-        target = Path(path)
-        text = self.to_json()
-        temporary = ""
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # The name begins with a dot and has no ".json": whoever lists traces never meets a half-written one.
-            number, temporary = tempfile.mkstemp(prefix=".trace-", dir=target.parent)
-            with open(number, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner reads; a trace is for sharing
-            os.replace(temporary, target)
-            temporary = ""
+            return write_whole(path, self.to_json())
         except OSError as exc:
-            raise TraceError(f"the trace cannot be written to {str(target)!r}: {exc.strerror}") from exc
-        finally:
-            if temporary:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-        return target
+            raise TraceError(f"the trace cannot be written to {str(path)!r}: {exc.strerror}") from exc
 
 
 def made_by() -> dict[str, Any]:
