@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
+from vtloop.keys import NO_TASK
 from vtloop.recording import Recording
 from vtloop.trace import Choice
 
@@ -98,14 +99,18 @@ class _Passing:
         found = [((at, -1), choice) for at, choice in enumerate(self._choices) if choice.kind != "step"]
         for number in range(len(self.back)) if back is None else back:
             (task, step), born, take, _ = self.back[number]
-            first = bisect_right(self._latest, born)
-            found.append(((first, born), Choice("hold", task, step, take - born, 1, 2, self.words(number))))
+            past = self.past(number)
+            many, first = len(past), past[0] if past else 0
+            hold = Choice("hold", task, step, take - born, many, many + 1, self.words(number))
+            found.append(((first, born), hold))
         return found + [((at, -1), self._choices[at]) for at in early or ()]
 
     def words(self, number: int) -> str:
         """Who of ``back`` stood back while who ran; O(how many ran past it)."""
         (task, step), _, _, for_good = self.back[number]
         past = self.past(number)
+        # People ask which task went first, not which callbacks and ends of turns did as well.
+        past = [at for at in past if self._choices[at].task not in NO_TASK] or past
         names = [self._choices[at].words.partition(" ran before ")[0] for at in past[:NAMED]]
         more = f" and {len(past) - NAMED} more" if len(past) > NAMED else ""
         return f"{task} step {step} stood back{' for good' if for_good else ''} while {', '.join(names)}{more} ran"

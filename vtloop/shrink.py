@@ -1,0 +1,326 @@
+"""Shrinking: from a run that fails to the fewest and smallest choices that make it fail in the same way.
+
+After A. Zeller and R. Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", IEEE TSE 28(2), 2002 (ddmin):
+parts of the choices are left out, ever smaller ones, until no single one can be.  Ours differs in four ways.  Choices
+are keyed by task and step, so that leaving one out does not shift the rest.  After each attempt that still fails, what
+really happened in it is the new set.  The end of the run is cut off first, by bisection.  And what is smaller has an
+order, as in Hypothesis (D. MacIver and A. Donaldson, "Test-Case Reduction via Test-Case Generation", ECOOP 2020): what
+the run rests on first (no cancellation, no stretch, a weaker level, exact time), then fewer choices, then smaller ones.
+
+Called by explorations for what they find, by ``vtloop.shrink`` and by the command line.  The result depends on the
+failing run alone, unless the real time allowed is spent.  It must never show what it has not played back.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+from vtloop.attempts import Attempts, Candidate, Execute, Spent, likeness
+from vtloop.deviations import fewest, holds
+from vtloop.entropy import run_seed
+from vtloop.errors import ReplayError
+from vtloop.options import Options, with_values
+from vtloop.plan import LAGS, STRETCHES
+from vtloop.ready import LEVELS
+from vtloop.recording import Recording
+from vtloop.run import Command, Outcome
+from vtloop.schedulers.replay import KeyedReplay
+from vtloop.trace import Choice, Trace
+
+__all__ = ["REPLAYS", "SECONDS", "Shrinker", "Shrunk"]
+
+REPLAYS, SECONDS = 200, 2.0
+"""The budget of a shrink: replays, and real seconds, whichever are spent first."""
+
+BELOW = 8
+"""Runs of each weaker level that are tried for the same failure."""
+
+DRAWN_BY = ("pct:depth=1", "random")
+"""What draws them, in turn."""
+
+MOST_MERGED = 5
+"""Choices up to which pairs of them are tried as one."""
+
+MOST_HOLDS = 24
+"""Holds up to which a run is shrunk once more with all of its order told as holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """What came of a shrink.
+
+    Attributes:
+        outcome: The shrunk run, recorded and played back to the letter; None when there is none.
+        passing: The nearest run that does not fail; None when none was met.
+        replays: How many runs were made.
+        minimal: Whether none of the choices can be left out.
+        note: What a reader should know; empty when all went well.
+    """
+
+    outcome: Outcome | None
+    passing: Trace | None = None
+    replays: int = 0
+    minimal: bool = False
+    note: str = ""
+
+
+class Shrinker:
+    """Makes failing runs small.
+
+    Args:
+        execute: Makes one run (as `vtloop.run.execute` without the program).
+        replays: How many runs may be made.
+        seconds: How much real time they may take; None for no limit.
+    """
+
+    def __init__(self, execute: Execute, *, replays: int = REPLAYS, seconds: float | None = SECONDS) -> None:
+        self._execute = execute
+        self._replays, self._seconds = replays, seconds
+        self._attempts: Attempts
+
+    def shrink(self, first: Outcome, command: Command | None = None) -> Shrunk:
+        """The smallest run found that fails as ``first`` does.
+
+        Args:
+            first: The failing run, recorded.
+            command: Makes the command that plays a run back, for reports.
+        """
+        if first.options.scheduler == "fifo":
+            return Shrunk(None, minimal=True)
+        if not first.reproducible:
+            return Shrunk(None, note="real threads took part: not shrunk")
+        attempts = self._attempts = Attempts(self._execute, first, self._replays, self._seconds)
+        minimal, note = False, ""
+        try:
+            self._stages(first.options)
+            minimal = True
+        except Spent:
+            note = f"shrinking ended after {attempts.made} replays, before everything was tried"
+        passing = self._passing()
+        outcome = self._confirmed(attempts.best, first, command)
+        if outcome is None:
+            return Shrunk(None, None, attempts.made, note="the shrunk run did not come back: shown as it was found")
+        return Shrunk(outcome, passing, attempts.made, minimal, note)
+
+    # -- the stages ---------------------------------------------------------------------------------------------
+
+    def _stages(self, first: Options) -> None:
+        """All stages, the cheapest first, the last of them until nothing becomes smaller."""
+        attempts = self._attempts
+        self._weaken()
+        if self._look_below(first):
+            self._weaken()
+        self._truncate()
+        self._leave_out_groups()
+        cost = None
+        while attempts.best.cost != cost:
+            cost = attempts.best.cost
+            self._leave_out()
+            self._lower()
+            self._tell_otherwise()
+            self._merge()
+
+    def _weaken(self) -> None:
+        """The same choices, as far as they are allowed, where less is assumed; the weakest that fails is kept."""
+        best = self._attempts.best
+        both = (False, True)
+        for needs in itertools.product(both, both, range(len(LEVELS)), both):
+            if needs >= best.needs:
+                return
+            if any(need > had for need, had in zip(needs, best.needs, strict=True)):
+                continue
+            cancel, stretch, level, lag = needs
+            left_out = {"stretch": not stretch, "lag": not lag, "step": not level, "hold": not level}
+            left_out |= {"cancel before": not cancel, "cancel after": not cancel}
+            kept = [choice for choice in best.choices if not left_out.get(choice.kind)]
+            if self._attempts.adopt(Candidate.of(with_values(best.options, interleave=LEVELS[level]), kept)):
+                return
+
+    def _look_below(self, first: Options) -> bool:
+        """Whether some run drawn from a seed fails in the same way and rests on less.
+
+        Lag may take the place of what is left out where the failing run was allowed not to be exact.
+        """
+        options = self._attempts.best.options
+        cancel, stretch, ceiling, _ = self._attempts.best.needs
+        inexact = bool(first.lag or first.stretch)
+        if cancel or stretch:
+            ceiling = max(ceiling, LEVELS.index(first.interleave) + 1)
+        for level in LEVELS[:ceiling]:
+            for number in range(BELOW):
+                lag = LAGS[-1 - number % len(LAGS)] if inexact and (options.lag or stretch) else 0.0
+                drawn = {
+                    "seed": run_seed(options.seed or 0, number),
+                    "scheduler": DRAWN_BY[number % len(DRAWN_BY)],
+                    **{"interleave": level, "lag": lag, "stretch": 0.0, "cancel": ()},
+                }
+                found = self._attempts.search(with_values(options, **drawn))
+                if found:
+                    return True
+                if found is None:
+                    break  # every run of this level is the same
+        return False
+
+    def _truncate(self) -> None:
+        """Asyncio's own order from some choice on: the earliest, by bisection."""
+        attempts, low = self._attempts, 0
+        while low < len(attempts.best.choices):
+            middle = (low + len(attempts.best.choices)) // 2
+            if not attempts.adopt(attempts.best.having(attempts.best.choices[:middle])):
+                low = middle + 1
+
+    def _leave_out_groups(self) -> None:
+        """All choices of a kind, then, where there are many, all of a task."""
+        attempts = self._attempts
+        for kind in dict.fromkeys(choice.kind for choice in attempts.best.choices):
+            attempts.adopt(attempts.best.having(one for one in attempts.best.choices if one.kind != kind))
+        tasks = list(dict.fromkeys(choice.task for choice in attempts.best.choices))
+        if 3 * len(tasks) < len(attempts.best.choices):
+            for task in tasks:
+                attempts.adopt(attempts.best.having(one for one in attempts.best.choices if one.task != task))
+
+    def _leave_out(self) -> None:
+        """Ever smaller parts of the choices, down to single ones, until none of these can be left out."""
+        attempts = self._attempts
+        size = max(1, len(attempts.best.choices) // 2)
+        while True:
+            smaller, end = False, len(attempts.best.choices)
+            while end > 0:
+                choices = attempts.best.choices
+                start = max(0, end - size)
+                if attempts.adopt(attempts.best.having(choices[:start] + choices[end:])):
+                    smaller = True
+                end = min(start, len(attempts.best.choices))
+            if size == 1 and not smaller:
+                return
+            size = max(1, min(size // 2, len(attempts.best.choices) // 2))
+
+    def _lower(self) -> None:
+        """Less lag, less stretch, then each choice as near to asyncio's own order as still fails."""
+        attempts = self._attempts
+        for name, ladder in (("lag", LAGS), ("stretch", STRETCHES)):
+            for size in ladder:
+                had = getattr(attempts.best.options, name)
+                if size < had:
+                    choices = [_rescaled(one, had / size) if one.kind == name else one for one in attempts.best.choices]
+                    if attempts.adopt(Candidate.of(with_values(attempts.best.options, **{name: size}), choices)):
+                        break
+        at = 0
+        while at < len(attempts.best.choices):
+            self._lower_one(at)
+            at += 1
+
+    def _lower_one(self, at: int) -> None:
+        """The choice number ``at`` as near to index 0 as still fails, by bisection."""
+        attempts = self._attempts
+        key, low, guess = attempts.best.choices[at].key, 1, 1
+        while True:
+            choices = attempts.best.choices
+            if at >= len(choices) or choices[at].key != key or choices[at].index <= low:
+                return
+            lowered = _lowered(choices[at], guess)
+            if attempts.adopt(attempts.best.having((*choices[:at], lowered, *choices[at + 1 :]))):
+                if guess == 1:
+                    return
+            else:
+                low = guess + 1
+            if at < len(attempts.best.choices):
+                guess = (low + attempts.best.choices[at].index) // 2
+
+    def _tell_otherwise(self) -> None:
+        """The same with all of the order told as holds, of which fewer may do."""
+        attempts = self._attempts
+        if not any(choice.kind == "step" for choice in attempts.best.choices):
+            return
+        told = holds(attempts.recording)
+        at = len(told) if len(told) <= MOST_HOLDS else 0
+        while at > 0:
+            at -= 1
+            recording = attempts.record(attempts.best.having(told[:at] + told[at + 1 :]))
+            if recording is not None:
+                told = holds(recording)
+                at = min(at, len(told))
+
+    def _merge(self) -> None:
+        """One choice for two: a hold that lasts until the other's end, or as much lag after one step as may be."""
+        attempts = self._attempts
+        if len(attempts.best.choices) > MOST_MERGED:
+            return
+        ends = {key: (born, take) for key, born, take in (*attempts.recording.stood, *attempts.recording.standing)}
+        for one, other in itertools.permutations(attempts.best.choices, 2):
+            if other not in attempts.best.choices:
+                continue
+            larger = None
+            if one.kind == other.kind == "lag" and one.index < one.options - 1:
+                larger = replace(one, index=one.options - 1)
+            elif one.kind == other.kind == "hold" and {one.key[1:], other.key[1:]} <= ends.keys():
+                longer = ends[other.key[1:]][1] - ends[one.key[1:]][0]
+                larger = replace(one, age=longer) if longer > one.age else None
+            if larger is not None:
+                choices = [larger if choice == one else choice for choice in attempts.best.choices if choice != other]
+                if attempts.adopt(attempts.best.having(choices)):
+                    return
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def _confirmed(self, best: Candidate, first: Outcome, command: Command | None) -> Outcome | None:
+        """The best run, played back to the letter; None when it does not come back."""
+        options, level, choices = best.options, best.options.interleave, best.choices
+        made: list[KeyedReplay] = []
+
+        def scheduler(recording: Recording) -> KeyedReplay:
+            made.append(KeyedReplay(level, choices, recording))
+            return made[0]
+
+        if not choices and level == LEVELS[0]:
+            plain = {"seed": None, "scheduler": "fifo"}
+            outcome = self._execute(with_values(options, **plain), record=True, command=command)
+        else:
+            outcome = self._execute(options, record=True, scheduler=scheduler, command=command)
+        if likeness(outcome.error) != likeness(first.error):
+            return None
+        try:
+            for replay in made:
+                replay.finish()
+        except ReplayError:
+            return None
+        return outcome
+
+    def _passing(self) -> Trace | None:
+        """The run without a failure that has most in common with the best; of equals the one that parts last."""
+        attempts = self._attempts
+        best, marks = attempts.best, [_mark(choice) for choice in attempts.best.choices]
+
+        def apart(candidate: Candidate) -> tuple[int, int]:
+            others = {_mark(choice) for choice in candidate.choices}
+            missing = [at for at, mark in enumerate(marks) if mark not in others]
+            options = candidate.options
+            other = (options.interleave, options.lag, options.stretch) != (
+                *(best.options.interleave, best.options.lag, best.options.stretch),
+            )
+            differences = len(missing) + len(others.difference(marks)) + other
+            return (differences, -(missing[0] if missing else len(marks)))
+
+        for candidate in sorted(attempts.passed, key=apart)[:3]:
+            outcome = attempts.play(candidate.having(candidate.choices))
+            if outcome.error is None and outcome.recording is not None:
+                trace = outcome.trace()
+                return replace(trace, options=candidate.options, choices=tuple(fewest(outcome.recording)))
+        return None
+
+
+def _mark(choice: Choice) -> tuple[str, str, int, int, int]:
+    return (*choice.key, choice.age, choice.index)
+
+
+def _lowered(choice: Choice, index: int) -> Choice:
+    """The choice with a smaller index; for a step or a hold: past fewer others."""
+    fewer = choice.index - index
+    age = choice.age + fewer if choice.kind == "step" else choice.age - fewer if choice.kind == "hold" else choice.age
+    return replace(choice, age=age, index=index)
+
+
+def _rescaled(choice: Choice, factor: float) -> Choice:
+    """The choice of a size with the unit made smaller by ``factor``: at most as large as it was."""
+    return replace(choice, index=max(1, min(choice.options - 1, round(choice.index * factor))))
