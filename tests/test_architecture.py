@@ -95,6 +95,7 @@ FLOORS = {
     # doors: scripts and targets, the command line, pytest
     "scripts": 12,
     "targets": 13,
+    "debugging": 12,
     "console": 12,
     "hypothesis": 12,
     "pytest_main": 12,
@@ -105,10 +106,11 @@ FLOORS = {
     "pytest_item": 14,
     "pytest_plugin": 15,
     "commands": 14,
-    "showing": 15,
-    "checking": 16,
-    "cli": 17,
-    "__main__": 18,
+    "replaying": 15,
+    "showing": 16,
+    "checking": 17,
+    "cli": 18,
+    "__main__": 19,
 }
 
 MODULES = {

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from vtloop import checking, commands, showing
+from vtloop import checking, commands, replaying, showing
 from vtloop.commands import Request
 from vtloop.console import Console
 from vtloop.errors import NondeterminismError, ReplayError, UsageError, allowed
@@ -145,9 +145,13 @@ def _parser() -> _Parser:
     explore.add_argument("-s", "--show-output", action="store_true", help="let the program print during every run")
     _add_options(explore)
 
-    replay = _command(parts, "replay", commands.replay, "play a recorded run back")
+    replay = _command(parts, "replay", replaying.replay, "play a recorded run back")
     replay.add_argument("trace", metavar="TRACE|TOKEN|SEED", help="a trace file, a token (vt1....) or a seed")
     replay.add_argument("target", metavar="TARGET", nargs="?", help="may be left out for a trace in ./.vtloop/")
+    replay.add_argument("--pdb", action="store_true", help="open the debugger where the run fails")
+    replay.add_argument(
+        "--until", type=_number("--until", "int", "until"), metavar="STEP", help="open the debugger before this step"
+    )
     _add_options(replay)
 
     show = _command(parts, "show", showing.show, "show a trace in words; without --events or TARGET it runs nothing")

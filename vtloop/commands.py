@@ -1,7 +1,7 @@
-"""The commands ``run``, ``explore`` and ``replay``.
+"""The commands ``run`` and ``explore``.
 
 Each takes a `Request` and returns an exit status.  Called by `vtloop.cli`, which turns our errors into sentences.
-Nothing is imported but the target that the command line names, or a trace in this project's own ``.vtloop/``.
+Nothing is imported but the target that the command line names.
 """
 
 from __future__ import annotations
@@ -10,17 +10,13 @@ import argparse
 import dataclasses
 import io
 import os
-import platform
-import re
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from vtloop.api import replay_outcome
 from vtloop.clock import seconds_text
 from vtloop.console import Console, failure_text, outcome_data, quiet
 from vtloop.errors import TraceError, UsageError
@@ -33,10 +29,10 @@ from vtloop.ready import LEVELS
 from vtloop.run import Outcome
 from vtloop.scripts import ScriptExit
 from vtloop.store import FOLDER, Store
-from vtloop.targets import FunctionTarget, PytestTarget, Target, kind_of, opened, split
-from vtloop.trace import TOKEN_PREFIX, Trace, read
+from vtloop.targets import FunctionTarget, PytestTarget, Target, opened, split
+from vtloop.trace import Trace, read
 
-__all__ = ["Request", "clipped", "explore", "options_of_one", "program", "replay", "run"]
+__all__ = ["Request", "clipped", "ended", "explore", "options_of_one", "output_of", "run"]
 
 MOST_STORED = 20
 """How many stored failures of a target an exploration tries first."""
@@ -95,12 +91,12 @@ def _run_once(request: Request, target: Target, options: Options) -> int:
     console = request.console
     if isinstance(target, PytestTarget):
         return run_pytest(console, target.text, runs=1, given=request.options)
-    with _output_of(console):
+    with output_of(console):
         outcome = target.execute(options)
-    return _ended(console, target, outcome, {"command": "run", "target": target.text})
+    return ended(console, target, outcome, {"command": "run", "target": target.text})
 
 
-def _ended(console: Console, target: Target, outcome: Outcome, data: dict[str, Any]) -> int:
+def ended(console: Console, target: Target, outcome: Outcome, data: dict[str, Any]) -> int:
     """Say how a single run ended; the exit status."""
     error = outcome.error
     data |= outcome_data(outcome)
@@ -143,7 +139,7 @@ def _left(console: Console, error: BaseException, done: str, data: dict[str, Any
     return status
 
 
-def _output_of(console: Console) -> Any:
+def output_of(console: Console) -> Any:
     """Where a program prints: standard output, unless that belongs to the JSON document."""
     return quiet(sys.stderr) if console.json else nullcontext()
 
@@ -309,69 +305,3 @@ def _stored(text: str, plan: Plan) -> dict[Path, Trace]:
     return found
 
 
-# -- replay ----------------------------------------------------------------------------------------------------------
-
-
-def replay(request: Request) -> int:
-    """``vtloop replay TRACE|TOKEN|SEED [TARGET]``."""
-    given, console = request.given, request.console
-    if re.fullmatch(r"[+-]?\d+", given.trace):
-        if given.target is None:
-            raise UsageError(f"seed {given.trace} of which program? give a TARGET: {given.trace} TARGET")
-        if "seed" in request.options:
-            raise UsageError(f"replay {given.trace} and --seed {request.options['seed']}: give one seed")
-        request.options["seed"] = int(given.trace)
-        options = options_of_one(request)
-        with opened(given.target, request.arguments) as target:
-            return _run_once(request, target, options)
-    trace = read(given.trace)
-    if request.options or given.exact_time:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in request.options) or "--exact-time"
-        raise UsageError(f"a trace holds the options of its run; {names} can only be given with a seed")
-    _warn_of_version(console, trace)
-    with program(request, trace) as target:
-        if isinstance(target, PytestTarget):
-            return run_pytest(console, target.text, runs=1, given={}, trace=given.trace)
-        with _output_of(console):
-            outcome = replay_outcome(trace, target.execute)
-        recorded = trace.outcome.get("type")
-        now = type(outcome.error).__name__ if outcome.error is not None else None
-        if recorded and now != recorded:
-            console.note(
-                f"the recorded run ended with {recorded}, this one {f'with {now}' if now else 'without a failure'}"
-            )
-        return _ended(console, target, outcome, {"command": "replay", "target": target.text, "recorded": recorded})
-
-
-@contextmanager
-def program(request: Request, trace: Trace) -> Iterator[Target]:
-    """The target given; without one, the target that a trace in this project's own store names."""
-    text, arguments = request.given.target, tuple(request.arguments)
-    if text is None:
-        if request.arguments:
-            raise UsageError("arguments after -- belong to a script; give it as TARGET")
-        text, arguments = _named_by(request.given.trace, trace)
-    with opened(text, arguments) as target:
-        yield target
-
-
-def _named_by(source: str, trace: Trace) -> tuple[str, tuple[str, ...]]:
-    if source.startswith(TOKEN_PREFIX):
-        raise UsageError("a token does not name its program; give the TARGET after it")
-    if trace.target is None:
-        raise UsageError(f"the trace {source!r} names no program; give the TARGET after it")
-    if Path(FOLDER).resolve() not in Path(source).resolve().parents:
-        raise UsageError(
-            f"the trace {source!r} is not in this project's {FOLDER}/, so what it names is not imported; "
-            f"give the TARGET after it (it says {trace.target!r})"
-        )
-    text, arguments = split(trace.target)
-    kind_of(text)
-    return text, arguments
-
-
-def _warn_of_version(console: Console, trace: Trace) -> None:
-    made = str(trace.made_by.get("python", ""))
-    here = platform.python_version()
-    if made and made.split(".")[:2] != here.split(".")[:2]:
-        console.note(f"recorded under Python {made}, this is {here}: the run may differ")

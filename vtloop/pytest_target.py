@@ -49,7 +49,7 @@ def pytest_words(
     return words
 
 
-def run_pytest(console: Console, nodeid: str, *, runs: int, given: Mapping[str, Any], trace: str | None = None) -> int:
+def run_pytest(console: Console, nodeid: str, *, runs: int, given: Mapping[str, Any], trace: str | None = None, debugger: bool = False) -> int:
     """Let pytest run the test; its exit status as ours.
 
     Raises:
@@ -57,7 +57,7 @@ def run_pytest(console: Console, nodeid: str, *, runs: int, given: Mapping[str, 
     """
     if find_spec("pytest") is None:
         raise UsageError(f"target {nodeid!r} is a pytest test, and pytest is not installed here")
-    words = pytest_words(nodeid, runs, given, trace)
+    words = pytest_words(nodeid, runs, given, trace) + ["--pdb"] * debugger
     with tempfile.TemporaryDirectory(prefix="vtloop-") as folder:
         results = os.path.join(folder, "results.xml")
         status = _pytest(console, words if trace is None else [*words, f"--junitxml={results}"])

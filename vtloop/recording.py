@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import marshal
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from vtloop.clock import VirtualClock, seconds_text
 from vtloop.keys import NO_TASK, START, Key, Keys
@@ -32,6 +32,7 @@ class Recording(Keys):
         stood: Who was passed over, as ``(key, born, take)`` in the order in which they ran at last.
         standing: The same for those who had not run when the run ended, with the number of its takes.
         events: The events, at most ``keep`` of them, newest last.
+        on_step: Called with number, name and item of every step when it is about to run.
     """
 
     def __init__(self, clock: VirtualClock, keep: int | None = 200) -> None:
@@ -43,6 +44,7 @@ class Recording(Keys):
         self.stood: list[tuple[Key, int, int]] = []
         self.standing: list[tuple[Key, int, int]] = []
         self.events: deque[Event] = deque(maxlen=keep)
+        self.on_step: Callable[[int, str, Item], None] | None = None
         self._ran = 0
         self._undigested: list[Event] = []
         self._before = 0  # takes on earlier lines of the run
@@ -84,6 +86,8 @@ class Recording(Keys):
         if item[3] is not None:
             self._ran += 1
             self._note(label, index, options)
+            if self.on_step is not None:
+                self.on_step(self._ran, label, item)
 
     def chosen(self, kind: str, index: int, options: int) -> None:
         """A choice other than the next step was made."""

@@ -24,7 +24,16 @@ from vtloop.errors import UsageError
 from vtloop.loop import EventLoop
 from vtloop.options import Options
 from vtloop.recording import Recording
-from vtloop.run import UNWIND_STEPS, UNWIND_STEPS_A_TASK, Command, Outcome, Recorder, background_failures, join_background
+from vtloop.run import (
+    UNWIND_STEPS,
+    UNWIND_STEPS_A_TASK,
+    Command,
+    Interact,
+    Outcome,
+    Recorder,
+    background_failures,
+    join_background,
+)
 from vtloop.schedulers import Scheduler
 from vtloop.watchdog import Watchdog
 
@@ -124,6 +133,7 @@ class _Session:
         self._loops: list[_ScriptLoop] = []
         self._ended: list[_ScriptLoop] = []
         self._guards = ExitStack()
+        self.interact: Interact | None = None
 
     def make(self) -> EventLoop:
         """A further loop of the run."""
@@ -154,6 +164,9 @@ class _Session:
         if not isinstance(loop, _ScriptLoop) or loop in self._ended:
             return
         self._ended.append(loop)
+        error = sys.exception()  # on its way out of asyncio.run: nothing is cancelled yet
+        if self.interact is not None and error is not None:
+            self.interact(error)
         outcome = self.outcome
         if outcome.recording is not None:
             outcome.recording.note_end()
@@ -231,15 +244,17 @@ class ScriptTarget:
         keep: int | None = 200,
         scheduler: Callable[[Recording | None], Scheduler] | None = None,
         command: Command | None = None,
+        interact: Interact | None = None,
         recorder: Recorder | None = None,
         track_order: bool = False,
     ) -> Outcome:
         """Run the script once; as `vtloop.run.execute`, but that reports name no command.
 
-        An exit status other than 0 is the error `ScriptExit`.
+        An exit status other than 0 is the error `ScriptExit`.  ``interact`` is called with whatever comes out of a
+        runner, whether the script catches it or not.
         """
         session = _Session(options, record, keep, scheduler, recorder, track_order)
-        outcome = session.outcome
+        outcome, session.interact = session.outcome, interact
         try:
             with runner_loops(session.make, session.ending), _as_main(self.path, self.arguments) as namespace:
                 exec(self._code, namespace)

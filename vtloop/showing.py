@@ -12,10 +12,11 @@ from typing import Any
 
 from vtloop.api import replay_outcome
 from vtloop.clock import seconds_text
-from vtloop.commands import Request, clipped, program
+from vtloop.commands import Request, clipped
 from vtloop.console import quiet
 from vtloop.errors import UsageError
 from vtloop.options import OPTION_NAMES, RUN_DEFAULTS, Options
+from vtloop.replaying import program
 from vtloop.run import Outcome
 from vtloop.targets import PytestTarget
 from vtloop.trace import Trace, read

@@ -1,0 +1,151 @@
+"""The command ``replay``: a recorded run once more, with a debugger in it if that is asked for.
+
+Called by `vtloop.cli`; `program` also serves ``vtloop show``.  Nothing is imported but the target that the command line
+names, or the one named by a trace in this project's own ``.vtloop/``.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vtloop.api import replay_outcome
+from vtloop.commands import Request, ended, options_of_one, output_of
+from vtloop.console import Console
+from vtloop.debugging import Stops
+from vtloop.errors import UsageError
+from vtloop.options import Options
+from vtloop.pytest_target import run_pytest
+from vtloop.run import Outcome
+from vtloop.store import FOLDER
+from vtloop.targets import PytestTarget, Target, kind_of, opened, split
+from vtloop.trace import TOKEN_PREFIX, Trace, read
+
+__all__ = ["program", "replay"]
+
+
+def replay(request: Request) -> int:
+    """``vtloop replay TRACE|TOKEN|SEED [TARGET]``."""
+    given = request.given
+    _check_stops(request)
+    if re.fullmatch(r"[+-]?\d+", given.trace):
+        if given.target is None:
+            raise UsageError(f"seed {given.trace} of which program? give a TARGET: {given.trace} TARGET")
+        if "seed" in request.options:
+            raise UsageError(f"replay {given.trace} and --seed {request.options['seed']}: give one seed")
+        request.options["seed"] = int(given.trace)
+        options = options_of_one(request)
+        with opened(given.target, request.arguments) as target:
+            return _play_seed(request, target, options)
+    trace = read(given.trace)
+    if request.options or given.exact_time:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in request.options) or "--exact-time"
+        raise UsageError(f"a trace holds the options of its run; {names} can only be given with a seed")
+    _warn_of_version(request.console, trace)
+    with program(request, trace) as target:
+        return _play(request, target, trace)
+
+
+def _play_seed(request: Request, target: Target, options: Options) -> int:
+    console = request.console
+    if isinstance(target, PytestTarget):
+        return _play_in_pytest(request, target, given=request.options)
+    outcome = _stopping(request, target, {}, lambda execute: execute(options))
+    return ended(console, target, outcome, {"command": "run", "target": target.text})
+
+
+def _play(request: Request, target: Target, trace: Trace) -> int:
+    console = request.console
+    if isinstance(target, PytestTarget):
+        return _play_in_pytest(request, target, trace=request.given.trace)
+    outcome = _stopping(request, target, trace.outcome, lambda execute: replay_outcome(trace, execute))
+    recorded = trace.outcome.get("type")
+    now = type(outcome.error).__name__ if outcome.error is not None else None
+    if recorded and now != recorded and not isinstance(outcome.error, KeyboardInterrupt):
+        ending = f"with {now}" if now else "without a failure"
+        console.note(f"the recorded run ended with {recorded}, this one {ending}")
+    return ended(console, target, outcome, {"command": "replay", "target": target.text, "recorded": recorded})
+
+
+# -- stops -----------------------------------------------------------------------------------------------------------
+
+
+def _check_stops(request: Request) -> None:
+    given = request.given
+    if request.console.json and (given.pdb or given.until is not None):
+        raise UsageError(f"{'--pdb' if given.pdb else '--until'} talks on the terminal; give it without --json")
+    if given.until is not None and given.until < 1:
+        raise UsageError(f"--until must be the number of a step, 1 or more, got {given.until}")
+
+
+def _stopping(
+    request: Request,
+    target: Any,
+    recorded: Mapping[str, Any],
+    play: Callable[[Callable[..., Outcome]], Outcome],
+) -> Outcome:
+    """Play a run back, with the stops that were asked for.
+
+    Raises:
+        UsageError: The run ended before the step at which it should stop.
+    """
+    given = request.given
+    with output_of(request.console):
+        if not given.pdb and given.until is None:
+            return play(target.execute)
+        stops = Stops(until=given.until, failing=given.pdb, recorded=recorded)
+        outcome = play(stops.around(target.execute))
+    if given.until is not None and not stops.reached:
+        raise UsageError(f"--until {given.until}: the run has {outcome.steps} steps; give a number up to that")
+    return outcome
+
+
+def _play_in_pytest(
+    request: Request, target: PytestTarget, given: Mapping[str, Any] | None = None, trace: str | None = None
+) -> int:
+    if request.given.until is not None:
+        raise UsageError("--until stops functions and scripts; pytest stops a test by --pdb, or at a breakpoint()")
+    return run_pytest(
+        request.console, target.text, runs=1, given=given or {}, trace=trace, debugger=bool(request.given.pdb)
+    )
+
+
+# -- the program -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def program(request: Request, trace: Trace) -> Iterator[Target]:
+    """The target given; without one, the target that a trace in this project's own store names."""
+    text, arguments = request.given.target, tuple(request.arguments)
+    if text is None:
+        if request.arguments:
+            raise UsageError("arguments after -- belong to a script; give it as TARGET")
+        text, arguments = _named_by(request.given.trace, trace)
+    with opened(text, arguments) as target:
+        yield target
+
+
+def _named_by(source: str, trace: Trace) -> tuple[str, tuple[str, ...]]:
+    if source.startswith(TOKEN_PREFIX):
+        raise UsageError("a token does not name its program; give the TARGET after it")
+    if trace.target is None:
+        raise UsageError(f"the trace {source!r} names no program; give the TARGET after it")
+    if Path(FOLDER).resolve() not in Path(source).resolve().parents:
+        raise UsageError(
+            f"the trace {source!r} is not in this project's {FOLDER}/, so what it names is not imported; "
+            f"give the TARGET after it (it says {trace.target!r})"
+        )
+    text, arguments = split(trace.target)
+    kind_of(text)
+    return text, arguments
+
+
+def _warn_of_version(console: Console, trace: Trace) -> None:
+    made = str(trace.made_by.get("python", ""))
+    here = platform.python_version()
+    if made and made.split(".")[:2] != here.split(".")[:2]:
+        console.note(f"recorded under Python {made}, this is {here}: the run may differ")
