@@ -49,7 +49,7 @@ class Stops:
         self._until, self._failing, self._recorded = until, failing, recorded or {}
         self._shown: BaseException | None = None
         self._debugger = _Debugger()
-        self._at: tuple[int, str] = (0, "")
+        self._beginning: _Beginning | None = None
         self.reached = False
 
     def around(self, execute: Callable[..., Outcome]) -> Callable[..., Outcome]:
@@ -97,11 +97,13 @@ class Stops:
 
     def _watch(self, recording: Recording) -> None:
         def on_step(step: int, label: str, item: Item) -> None:
-            self._at = (step, label)
+            where = f"t={seconds_text(recording._clock.ns)} s, before step {step}: {label}"
             if step == self._until:
                 self.reached = True
-                where = f"t={seconds_text(recording._clock.ns)} s, before step {step}: {label}"
-                sys.settrace(_Beginning(self._debugger, item, where, lambda: self._at))
+                self._beginning = _Beginning(self._debugger, item, where)
+                sys.settrace(self._beginning)
+            elif self._beginning is not None and self._beginning.waits:
+                self._beginning.pass_on(item, where)
 
         recording.on_step = on_step
 
@@ -163,33 +165,42 @@ class _Debugger(pdb.Pdb):
 
 
 class _Beginning:
-    """A trace function that waits for the program's own code in a step, and hands over to the debugger there."""
+    """A trace function that waits for the program's own code in a step, and hands over to the debugger there.
 
-    def __init__(self, debugger: _Debugger, item: Item, where: str, at: Callable[[], tuple[int, str]]) -> None:
-        self._debugger, self._where, self._at = debugger, where, at
+    Attributes:
+        waits: It has not handed over yet.
+    """
+
+    def __init__(self, debugger: _Debugger, item: Item, where: str) -> None:
+        self._debugger = debugger
         self._places = Places()
-        self._asked = at()
+        self._asked = ""
+        self.waits = True
+        self._aim(item, where)
+
+    def _aim(self, item: Item, where: str) -> None:
+        self._where = where
         task: Any = task_of(item[3])
         coroutine = task.get_coro() if task is not None and not task.done() else None
-        chain = [link.frame for link in await_chain(coroutine) if not self._places.is_internal(link.code)]
-        self._chain = chain
+        chain = await_chain(coroutine)
+        self._chain = [link.frame for link in chain if not self._is_foreign(link.code)]
         self._fresh = inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
 
+    def pass_on(self, item: Item, where: str) -> None:
+        """The step ran no code of the program: this one may."""
+        self._asked = self._asked or f"{self._where}; no code of the program runs there"
+        self._aim(item, where)
+
     def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
-        if event != "call" or self._places.is_internal(frame.f_code) or _is_no_code(frame.f_code):
+        if event != "call" or self._is_foreign(frame.f_code):
             return None
-        if frame in self._chain[:-1] and self._at() == self._asked:
-            return self._debugger.trace_dispatch  # its inner one goes on next
-        step, label = self._at()
-        if (step, label) == self._asked:
-            self._debugger.message(self._where)
-        else:
-            self._debugger.message(
-                f"{self._where}; no code of the program runs there; the next is step {step}: {label}"
-            )
+        if frame in self._chain[:-1]:
+            return self._debugger.trace_dispatch  # the coroutine that it awaits goes on next
+        self.waits = False
+        for line in filter(None, (self._asked, self._where)):
+            self._debugger.message(line)
         known = frame in self._chain
         return self._debugger.begin(frame, self._chain[0] if known else frame, self._fresh or not known)
 
-
-def _is_no_code(code: CodeType) -> bool:
-    return code.co_filename.startswith("<frozen ")
+    def _is_foreign(self, code: CodeType) -> bool:
+        return self._places.is_internal(code) or code.co_filename.startswith("<frozen ")

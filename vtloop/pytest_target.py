@@ -49,7 +49,15 @@ def pytest_words(
     return words
 
 
-def run_pytest(console: Console, nodeid: str, *, runs: int, given: Mapping[str, Any], trace: str | None = None, debugger: bool = False) -> int:
+def run_pytest(
+    console: Console,
+    nodeid: str,
+    *,
+    runs: int,
+    given: Mapping[str, Any],
+    trace: str | None = None,
+    debugger: bool = False,
+) -> int:
     """Let pytest run the test; its exit status as ours.
 
     Raises:

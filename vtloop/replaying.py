@@ -99,7 +99,7 @@ def _stopping(
             return play(target.execute)
         stops = Stops(until=given.until, failing=given.pdb, recorded=recorded)
         outcome = play(stops.around(target.execute))
-    if given.until is not None and not stops.reached:
+    if given.until is not None and not stops.reached and not isinstance(outcome.error, KeyboardInterrupt):
         raise UsageError(f"--until {given.until}: the run has {outcome.steps} steps; give a number up to that")
     return outcome
 
