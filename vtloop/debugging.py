@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bdb
 import inspect
+import os
 import pdb
 import sys
 from collections.abc import Callable, Mapping
@@ -27,8 +28,8 @@ from vtloop.schedulers import Scheduler, make_scheduler
 
 __all__ = ["Stops"]
 
-_SKIPPED = ["vtloop", "vtloop.*", "asyncio", "asyncio.*", "contextlib"]
-"""Modules that stepping passes by."""
+_LIBRARY = os.path.dirname(os.__file__) + os.sep
+_INSTALLED = ("site-packages", "dist-packages")
 
 _NO_FAILURE = (KeyboardInterrupt, SystemExit, UsageError, ReplayError)
 
@@ -112,7 +113,7 @@ class _Debugger(pdb.Pdb):
     """Python's debugger, in the program's own frames; leaving it by ``q`` is as Ctrl-C."""
 
     def __init__(self) -> None:
-        super().__init__(skip=_SKIPPED, nosigint=True)
+        super().__init__(nosigint=True)
         self._places = Places()
         self._silent = False
 
@@ -133,11 +134,22 @@ class _Debugger(pdb.Pdb):
         self._silent = True
         return self.trace_dispatch(frame, "call", None)
 
+    def is_foreign(self, code: CodeType) -> bool:
+        """Whether the code is not the program's: asyncio, vtloop, the standard library, or made at run time."""
+        file = code.co_filename
+        if file.startswith("<") or self._places.is_internal(code):
+            return True
+        return file.startswith(_LIBRARY) and not file.startswith(_INSTALLED, len(_LIBRARY))
+
+    def stop_here(self, frame: FrameType) -> bool:
+        return not self.is_foreign(frame.f_code) and super().stop_here(frame)
+
     def examine(self, trace: TracebackType) -> None:
         """Open where an exception was raised; what follows is the end of the run."""
         shown: TracebackType | None = trace
-        while shown is not None and self._places.is_internal(shown.tb_frame.f_code):
+        while shown is not None and self.is_foreign(shown.tb_frame.f_code):
             shown = shown.tb_next
+        sys.settrace(None)
         self.reset()
         self.interaction(None, shown or trace)
 
@@ -145,7 +157,7 @@ class _Debugger(pdb.Pdb):
         """The frames, and the one to begin in: the innermost of the program."""
         stack, index = super().get_stack(f, t)
         if t is not None:
-            own = [n for n, (frame, _) in enumerate(stack) if not self._places.is_internal(frame.f_code)]
+            own = [n for n, (frame, _) in enumerate(stack) if not self.is_foreign(frame.f_code)]
             index = own[-1] if own else index
         return stack, index
 
@@ -173,7 +185,6 @@ class _Beginning:
 
     def __init__(self, debugger: _Debugger, item: Item, where: str) -> None:
         self._debugger = debugger
-        self._places = Places()
         self._asked = ""
         self.waits = True
         self._aim(item, where)
@@ -183,7 +194,7 @@ class _Beginning:
         task: Any = task_of(item[3])
         coroutine = task.get_coro() if task is not None and not task.done() else None
         chain = await_chain(coroutine)
-        self._chain = [link.frame for link in chain if not self._is_foreign(link.code)]
+        self._chain = [link.frame for link in chain if not self._debugger.is_foreign(link.code)]
         self._fresh = inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
 
     def pass_on(self, item: Item, where: str) -> None:
@@ -192,7 +203,7 @@ class _Beginning:
         self._aim(item, where)
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
-        if event != "call" or self._is_foreign(frame.f_code):
+        if event != "call" or self._debugger.is_foreign(frame.f_code):
             return None
         if frame in self._chain[:-1]:
             return self._debugger.trace_dispatch  # the coroutine that it awaits goes on next
@@ -201,6 +212,3 @@ class _Beginning:
             self._debugger.message(line)
         known = frame in self._chain
         return self._debugger.begin(frame, self._chain[0] if known else frame, self._fresh or not known)
-
-    def _is_foreign(self, code: CodeType) -> bool:
-        return self._places.is_internal(code) or code.co_filename.startswith("<frozen ")
