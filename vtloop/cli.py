@@ -1,4 +1,4 @@
-"""The command ``vtloop``: run, explore, replay, show, check.
+"""The command ``vtloop``: run, explore, replay, show, diff, check.
 
 Reads the command line and hands it to `vtloop.commands`; turns what comes back into an exit status.  Every option of
 `vtloop.options.Options` becomes a flag by itself.  It must never show a traceback of ours for a mistake of the user.
@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from vtloop import checking, commands, replaying, showing
+from vtloop import checking, commands, comparing, replaying, showing
 from vtloop.commands import Request
 from vtloop.console import Console
 from vtloop.errors import NondeterminismError, ReplayError, UsageError, allowed
@@ -29,7 +29,7 @@ __all__ = ["BUG", "FOUND", "INTERRUPTED", "MISFIT", "OK", "USAGE", "main"]
 OK, FOUND, USAGE, MISFIT, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 """The exit statuses: nothing found; a failure found or reproduced; usage; the trace does not fit; ours; Ctrl-C."""
 
-COMMANDS = ("run", "explore", "replay", "show", "check")
+COMMANDS = ("run", "explore", "replay", "show", "diff", "check")
 
 _DESCRIPTION = "Run asyncio programs on virtual time, explore their orders, and play failures back."
 
@@ -44,6 +44,8 @@ examples:
   vtloop explore tests/test_jobs.py::test_retry a pytest test
   vtloop replay vt1.eNqrVkp... app.jobs:main    what a failing run printed as its last line
   vtloop show .vtloop/app.jobs.main-1a2b.json   a stored failure in words
+  vtloop show TRACE app.jobs:main --html run.html  what ran when, as a page
+  vtloop diff TRACE fifo app.jobs:main          where a failing run parts from asyncio's own order
   vtloop check app.jobs:main                    does one seed give one run, in any process?
 
 exit status: 0 nothing found, 1 a failure was found or reproduced, 2 usage, 3 the trace does not fit the program
@@ -158,6 +160,14 @@ def _parser() -> _Parser:
     show.add_argument("trace", metavar="TRACE|TOKEN", help="a trace file or a token")
     show.add_argument("target", metavar="TARGET", nargs="?", help="play it back, for what the trace does not hold")
     show.add_argument("--events", action="store_true", help="play it back and list every event")
+    show.add_argument("--html", metavar="FILE", help="play it back and write a page with a timeline")
+    show.add_argument("--perfetto", metavar="FILE", help="play it back and write a file for ui.perfetto.dev")
+
+    diff = _command(parts, "diff", comparing.diff, "play two runs back and show the first event in which they part")
+    diff.add_argument("a", metavar="A", help="a trace file, a token, a seed, or 'fifo' for asyncio's own order")
+    diff.add_argument("b", metavar="B", help="the same")
+    diff.add_argument("target", metavar="TARGET", nargs="?", help="may be left out for a trace in ./.vtloop/")
+    _add_options(diff)
 
     check = _command(parts, "check", checking.check, "see whether one seed gives one run, here and in fresh processes")
     check.add_argument("target", metavar="TARGET", help=FORMS)

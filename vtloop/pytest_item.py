@@ -28,6 +28,8 @@ from vtloop.pytest_fixtures import Fixtures
 from vtloop.pytest_main import MainTask
 from vtloop.pytest_report import PASSED_ON, Account, describe, own_frames, replay_command, test_id
 from vtloop.pytest_settings import Settings
+from vtloop.report.teller import teller
+from vtloop.report.telling import hand_over, refuse, story_of, wanted
 from vtloop.run import Outcome, execute
 from vtloop.store import Store
 from vtloop.trace import Trace
@@ -176,6 +178,7 @@ class VtloopFunction(pytest.Function):
         scheduler: Any = None,
         command: Any = None,
         interactive: bool = False,
+        recorder: Any = None,
     ) -> Outcome:
         """One run, its fixtures made for it."""
         __tracebackhide__ = True
@@ -194,7 +197,9 @@ class VtloopFunction(pytest.Function):
             finally:
                 main.finish()
 
-        outcome = execute(None, options, record=record, scheduler=scheduler, command=command, drive=drive)
+        outcome = execute(
+            None, options, record=record, scheduler=scheduler, command=command, drive=drive, recorder=recorder
+        )
         if isinstance(outcome.error, PASSED_ON):
             raise outcome.error
         if outcome.error is None and self.settings.plan is not None:
@@ -224,11 +229,25 @@ class VtloopFunction(pytest.Function):
         if recorded and recorded.split(".")[:2] != here.split(".")[:2]:
             self.account.notes.append(f"the trace was recorded under Python {recorded}, this is {here}")
         command = self._command
-        if exactly:
+        if exactly and wanted() is not None:
+            outcome = self._tell(trace, functools.partial(run_once, recorder=teller))
+        elif exactly:
             outcome = replay_outcome(trace, run_once, command)
         else:
             outcome = run_once(trace.options, record=True, command=command)
         return failure_from(outcome, 0, test_id(self), command) if outcome.error is not None else None
+
+    def _tell(self, trace: Trace, run_once: Callable[..., Outcome]) -> Outcome:
+        """A replay whose story the command line asked for."""
+        path = wanted() or ""
+        try:
+            outcome = replay_outcome(trace, run_once, self._command)
+        except ReplayError as exc:
+            refuse(path, exc)
+            raise
+        token = trace.token()
+        hand_over(path, story_of(outcome, trace, test_id(self), self._command(token) if token is not None else ""))
+        return outcome
 
     # -- stored failures ----------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from vtloop.store import FOLDER
 from vtloop.targets import PytestTarget, Target, kind_of, opened, split
 from vtloop.trace import TOKEN_PREFIX, Trace, read
 
-__all__ = ["program", "replay"]
+__all__ = ["named_by", "program", "replay"]
 
 
 def replay(request: Request) -> int:
@@ -124,12 +124,17 @@ def program(request: Request, trace: Trace) -> Iterator[Target]:
     if text is None:
         if request.arguments:
             raise UsageError("arguments after -- belong to a script; give it as TARGET")
-        text, arguments = _named_by(request.given.trace, trace)
+        text, arguments = named_by(request.given.trace, trace)
     with opened(text, arguments) as target:
         yield target
 
 
-def _named_by(source: str, trace: Trace) -> tuple[str, tuple[str, ...]]:
+def named_by(source: str, trace: Trace) -> tuple[str, tuple[str, ...]]:
+    """The target, and the arguments of a script, that a trace in this project's own store names.
+
+    Raises:
+        UsageError: It names none, or is kept elsewhere.
+    """
     if source.startswith(TOKEN_PREFIX):
         raise UsageError("a token does not name its program; give the TARGET after it")
     if trace.target is None:

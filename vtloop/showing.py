@@ -1,4 +1,4 @@
-"""The command ``show``: a trace in words, and with its program every event of the run.
+"""The command ``show``: a trace in words, and with its program what ran when, why, and in which order.
 
 Called by `vtloop.cli`.  Reading a trace runs nothing; playing it back needs the program to be named.
 """
@@ -6,22 +6,27 @@ Called by `vtloop.cli`.  Reading a trace runs nothing; playing it back needs the
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
-from vtloop.api import replay_outcome
 from vtloop.clock import seconds_text
 from vtloop.commands import Request, clipped
-from vtloop.console import quiet
 from vtloop.errors import UsageError
-from vtloop.options import OPTION_NAMES, RUN_DEFAULTS, Options
+from vtloop.options import OPTION_NAMES, RUN_DEFAULTS
 from vtloop.replaying import program
-from vtloop.run import Outcome
-from vtloop.targets import PytestTarget
+from vtloop.report.choices import Told, told_choices
+from vtloop.report.html import page
+from vtloop.report.perfetto import trace_events_text
+from vtloop.report.story import Story
+from vtloop.report.table import table
+from vtloop.telling import Played, command_of, play
 from vtloop.trace import Trace, read
+from vtloop.writing import write_whole
 
 __all__ = ["EVENT_FIELDS", "event_words", "show"]
+
+MOST_CHOICES = 40
+"""How many choices are told on a terminal, the last ones."""
 
 EVENT_FIELDS = ("step", "time_ns", "what", "index", "options")
 
@@ -37,13 +42,55 @@ def show(request: Request) -> int:
     """``vtloop show TRACE``."""
     given, console = request.given, request.console
     trace = read(given.trace)
-    events: list[Any] | None = None
-    if given.target is not None or given.events:
-        trace, events = _played(request, trace)
-    console.say(*_header(given.trace, trace), *_choices(trace))
-    if events is not None and given.events:
-        console.say(*_table(events))
-    data = {
+    played: Played | None = None
+    if given.target is not None or given.events or given.html is not None or given.perfetto is not None:
+        played = _play(request, trace)
+        trace = played.trace
+    console.say(*_header(given.trace, trace))
+    data = _data(trace)
+    if played is None:
+        console.say(*_choices(trace))
+    else:
+        told = told_choices(played.story)
+        console.say(*_told(trace, told), "", *table(played.story, told))
+        if given.events:
+            console.say("", *_table(played.events))
+            data["events"] = [dict(zip(EVENT_FIELDS, event, strict=True)) for event in played.events]
+        data["told"] = [one.text for one in told]
+        data["story"] = played.story.to_dict()
+        data["written"] = _write(request, played.story, told)
+    console.data(data)
+    return 0
+
+
+def _play(request: Request, trace: Trace) -> Played:
+    with program(request, trace) as target:
+        return play(trace, target, command_of(request.given.trace, trace, target.text))
+
+
+def _write(request: Request, story: Story, told: Sequence[Told]) -> list[str]:
+    """The files that were asked for; their names.
+
+    Raises:
+        UsageError: One cannot be written.
+    """
+    written = []
+    for flag, text in (("html", page), ("perfetto", trace_events_text)):
+        path = getattr(request.given, flag)
+        if path is None:
+            continue
+        try:
+            write_whole(path, text(story, told))
+        except OSError as exc:
+            raise UsageError(f"--{flag} {path!r} cannot be written to: {exc.strerror}") from None
+        request.console.note(f"written: {path}")
+        written.append(path)
+    return written
+
+
+def _data(trace: Trace) -> dict[str, Any]:
+    """The trace as JSON-ready values."""
+    return {
         "options": {name: value for name, value in dataclasses.asdict(trace.options).items() if name != "scheduler"},
         "scheduler": trace.options.scheduler,
         "target": trace.target,
@@ -52,33 +99,6 @@ def show(request: Request) -> int:
         "made_by": dict(trace.made_by),
         "choices": None if trace.choices is None else [dataclasses.asdict(choice) for choice in trace.choices],
     }
-    if given.events:
-        data["events"] = [dict(zip(EVENT_FIELDS, event, strict=True)) for event in events or ()]
-    console.data(data)
-    return 0
-
-
-def _played(request: Request, trace: Trace) -> tuple[Trace, list[Any]]:
-    """The trace with what a replay adds: choices in words, and the events."""
-    with program(request, trace) as target, open(os.devnull, "w", encoding="utf-8") as nowhere:
-        if isinstance(target, PytestTarget):
-            raise UsageError(f"show plays back functions and scripts; for a test: vtloop replay {request.given.trace}")
-        execute: Callable[..., Outcome] = target.execute
-
-        def run_once(options: Options, **how: Any) -> Outcome:
-            return execute(options, keep=None, **how)
-
-        with quiet(nowhere):
-            outcome = replay_outcome(trace, run_once)
-        if isinstance(outcome.error, UsageError):
-            raise outcome.error
-        recording = outcome.recording
-        whole = outcome.trace(target.text)
-        known = dict(trace.outcome) if len(trace.outcome) > 1 else whole.outcome
-        trace = dataclasses.replace(
-            trace, choices=whole.choices, target=trace.target or target.text, check=whole.check, outcome=known
-        )
-        return trace, list(recording.events) if recording is not None else []
 
 
 def _header(source: str, trace: Trace) -> list[str]:
@@ -103,13 +123,29 @@ def _header(source: str, trace: Trace) -> list[str]:
 
 
 def _choices(trace: Trace) -> list[str]:
+    """What a trace itself says of its choices."""
+    if trace.choices is None and trace.options.scheduler != "fifo":
+        count = trace.check.partition("/")[2] or "0"
+        return [f"choices  {count}, drawn from the seed; with a TARGET they are shown in words"]
+    lines = [_count(trace)]
+    return lines + [f"  {clipped(choice.words or ' '.join(map(str, choice.key)))}" for choice in trace.choices or ()]
+
+
+def _told(trace: Trace, told: Sequence[Told]) -> list[str]:
+    """The choices of a run that was played back, with their lines."""
+    missing = len(told) - MOST_CHOICES
+    lines = [_count(trace)]
+    if missing > 0:
+        lines.append(f"  ... {missing} earlier ones ...")
+    return lines + [f"  {one.number}  {clipped(one.text)}" for one in told[-MOST_CHOICES:]]
+
+
+def _count(trace: Trace) -> str:
     count = trace.check.partition("/")[2] or "0"
     if trace.options.scheduler == "fifo":
-        return [f"choices  {count}, all as asyncio's own order has them"]
-    if trace.choices is None:
-        return [f"choices  {count}, drawn from the seed; with a TARGET they are shown in words"]
-    lines = [f"choices  {count}, of which {len(trace.choices)} deviate from asyncio's own order"]
-    return lines + [f"  {clipped(choice.words or ' '.join(map(str, choice.key)))}" for choice in trace.choices]
+        return f"choices  {count}, all as asyncio's own order has them"
+    deviate = len(trace.choices or ())
+    return f"choices  {count}, of which {deviate} deviate{'s' if deviate == 1 else ''} from asyncio's own order"
 
 
 def _table(events: list[Any]) -> list[str]:

@@ -1,0 +1,177 @@
+"""The first difference between two stories: what both did, and the event in which they part.
+
+A failing run beside a passing one shows in one line what the failure hangs on.  Ends of turns and asyncio's own
+callbacks are left out: they differ without meaning anything.  It must never say that two runs are the same when one of
+them is not told whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vtloop.clock import seconds_text
+from vtloop.report.choices import Told, did, first_line, line_text, told_choices, woken
+from vtloop.report.story import Moment, Story, when
+
+__all__ = ["Difference", "compare", "difference_lines"]
+
+NEXT = 6
+"""How many events behind the first difference are shown of each run."""
+
+WIDTH = 100
+
+_Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where two runs part.
+
+    Attributes:
+        common: How many events they share.
+        until_ns: The virtual time of the last of those.
+        a: The first event of the first run that the second does not have there; None when it ended.
+        b: The same of the second run.
+        next_a: That event and a few behind it.
+        next_b: The same of the second run.
+        same: Whether the two runs are the same, their ends included.
+    """
+
+    common: int
+    until_ns: int
+    a: Moment | None
+    b: Moment | None
+    next_a: tuple[Moment, ...]
+    next_b: tuple[Moment, ...]
+    same: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON-ready values: the numbers are those of the events in each story."""
+        return {
+            "same": self.same,
+            "common_events": self.common,
+            "until_ns": self.until_ns,
+            "first_of_a": self.a.number if self.a is not None else None,
+            "first_of_b": self.b.number if self.b is not None else None,
+        }
+
+
+def compare(a: Story, b: Story) -> Difference:
+    """The first difference of two stories."""
+    mine, yours = _events(a), _events(b)
+    common = 0
+    for one, other in zip(mine, yours, strict=False):
+        if _key(one) != _key(other):
+            break
+        common += 1
+    next_a, next_b = tuple(mine[common : common + NEXT]), tuple(yours[common : common + NEXT])
+    until = mine[common - 1].time_ns if common else 0
+    same = not next_a and not next_b and (a.error, a.value, a.time_ns) == (b.error, b.value, b.time_ns)
+    same = same and not (a.dropped or b.dropped)
+    first_a, first_b = (next_a[0] if next_a else None), (next_b[0] if next_b else None)
+    return Difference(common, until, first_a, first_b, next_a, next_b, same)
+
+
+def _events(story: Story) -> list[Moment]:
+    """What is compared: steps, callbacks of the program, and choices of other kinds."""
+    return [m for m in story.moments if m.kind in ("step", "choice") or (m.kind == "callback" and not m.internal)]
+
+
+def _key(moment: Moment) -> _Key:
+    if moment.kind == "choice":
+        return ("choice", moment.who, moment.index)
+    return (moment.kind, moment.who, moment.nth if moment.kind == "step" else 0, moment.time_ns)
+
+
+# -- in words --------------------------------------------------------------------------------------------------------
+
+
+def difference_lines(a: Story, b: Story, found: Difference) -> list[str]:
+    """The difference for a terminal."""
+    if found.same:
+        return [f"the same run: all {found.common:,} events, up to t={when(found.until_ns)}, and the same end"]
+    lines = [_common(found)]
+    for story in (a, b):
+        if story.dropped:
+            lines.append(f"note: of {'A' if story is a else 'B'} the first {story.dropped:,} events are not compared")
+    if found.a is None and found.b is None:
+        return [*lines, "no event differs; they ended in different ways:", *_ends(a, b)]
+    lines += ["then they part:", f"  A  {_first(a, found.a)}", f"  B  {_first(b, found.b)}"]
+    lines += _because(a, found.a, "A") + _because(b, found.b, "B")
+    lines += ["", *_beside(a, b, found), "", *_ends(a, b)]
+    return lines
+
+
+def _common(found: Difference) -> str:
+    if not found.common:
+        return "nothing in common: the first events differ"
+    return f"in common: {_count(found.common)}, up to t={when(found.until_ns)}"
+
+
+def _count(events: int) -> str:
+    return "1 event" if events == 1 else f"{events:,} events"
+
+
+def _first(story: Story, moment: Moment | None) -> str:
+    if moment is None:
+        return "has ended"
+    told = next((one for one in told_choices(story) if one.moment == moment.number), None)
+    if moment.kind == "choice":
+        return told.text if told is not None else f"{moment.who}: {moment.index} of {moment.options}"
+    spot = first_line(story, moment)
+    text = f"{story.name(moment)} at t={when(moment.time_ns)}"
+    return f"{text}: {line_text(spot)}" if spot is not None else text
+
+
+def _because(story: Story, moment: Moment | None, side: str) -> list[str]:
+    """The choice with which the first event shows, and why it was ready."""
+    if moment is None or moment.kind == "choice":
+        return []
+    lines = [f"  {side} by choice {one.number}: {one.words}" for one in _choices_at(told_choices(story), moment)]
+    why = woken(story, moment)[0]
+    return lines if lines or not why or why.startswith("started") else [f"  {side} ready because: {why}"]
+
+
+def _choices_at(told: Sequence[Told], moment: Moment) -> list[Told]:
+    return [one for one in told if moment.number in (one.at, one.moment)][:3]
+
+
+def _beside(a: Story, b: Story, found: Difference) -> list[str]:
+    """What each did next, side by side."""
+    width = (WIDTH - 3) // 2
+    left = [line for moment in found.next_a for line in _short(a, moment)] or ["(ended)"]
+    right = [line for moment in found.next_b for line in _short(b, moment)] or ["(ended)"]
+    lines = [f"{'A went on':<{width}} | B went on", f"{'-' * width}-+-{'-' * width}"]
+    for number in range(max(len(left), len(right))):
+        mine = left[number] if number < len(left) else ""
+        yours = right[number] if number < len(right) else ""
+        lines.append(f"{_clip(mine, width):<{width}} | {_clip(yours, width)}".rstrip())
+    return lines
+
+
+def _short(story: Story, moment: Moment) -> list[str]:
+    """An event in one or two lines."""
+    if moment.kind == "choice":
+        return [_first(story, moment)]
+    spot = first_line(story, moment)
+    lines = [f"{seconds_text(moment.time_ns)} s  {story.name(moment)}"]
+    came_to = did(moment)
+    rest = [line_text(spot)] if spot is not None else []
+    return lines + [f"    {text}" for text in (*rest, came_to) if text]
+
+
+def _ends(a: Story, b: Story) -> list[str]:
+    return [f"A ended: {_end(a)}", f"B ended: {_end(b)}"]
+
+
+def _end(story: Story) -> str:
+    at = f"t={when(story.time_ns)}, step {story.steps:,}"
+    if story.error:
+        return f"{_clip(story.error, 160)}{f' at {story.place}' if story.place else ''}, {at}"
+    return f"no failure{f', returned {story.value}' if story.value else ''}, {at}"
+
+
+def _clip(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
