@@ -77,6 +77,7 @@ FLOORS = {
     # a run explained to people
     "report": 10,
     "report.choices": 10,
+    "report.difference": 10,
     "report.html": 10,
     "report.lines": 10,
     "report.perfetto": 10,
@@ -85,6 +86,8 @@ FLOORS = {
     "report.story": 10,
     "report.table": 10,
     "report.teller": 10,
+    "report.telling": 11,
+    "report.touching": 10,
     "chunks": 9,
     "parallel": 10,
     "workers": 10,
@@ -107,8 +110,11 @@ FLOORS = {
     "pytest_plugin": 15,
     "commands": 14,
     "replaying": 15,
+    "telling": 15,
     "showing": 16,
+    "comparing": 17,
     "checking": 17,
+    "shrinking": 17,
     "cli": 18,
     "__main__": 19,
 }
@@ -243,7 +249,7 @@ def is_name(node):
 def test_the_public_names_are_those_that_are_documented():
     assert set(vtloop.__all__) == {
         # running
-        *("EventLoop", "loop_factory", "run", "explore", "replay", "test"),
+        *("EventLoop", "loop_factory", "run", "explore", "replay", "shrink", "test"),
         # inside a program
         *("advance", "run_ready", "run_until_idle", "elapsed", "daemon"),
         *("choose", "latency", "slow", "sometimes", "may_cancel"),

@@ -53,7 +53,7 @@ def play(trace: Trace, target: Target, command: str, recorder: Recorder = teller
         UsageError: The program cannot be run, or pytest tells no story of the test.
     """
     if isinstance(target, PytestTarget):
-        story = _from_pytest(trace, target.text)
+        story = replace(_from_pytest(trace, target.text), target=target.text)
         return Played(story, replace(trace, target=target.text, choices=tuple(story.choices)), _events(story))
     run_once: Any = functools.partial(target.execute, recorder=recorder)
     with open(os.devnull, "w", encoding="utf-8") as nowhere, quiet(nowhere):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from vtloop.clock import seconds_text
 from vtloop.keys import START, Key
 from vtloop.report.story import TIMEOUT, TIMER, Left, Moment, Spot, Story
+from vtloop.report.touching import meeting
 from vtloop.trace import Choice
 
 __all__ = ["Told", "did", "first_line", "line_text", "shown_lines", "told_choices", "waiting", "woken"]
@@ -98,10 +99,8 @@ def _step(story: Story, number: int, choice: Choice, moment: Moment | Left | Non
     passed = story.passed_over(moment)
     steps = [one for one in passed if one.kind == "step"] or passed
     words = f"{story.name(moment)} ran before {_named(story, steps)}" if steps else f"{story.name(moment)} ran earlier"
-    later = next((first_line(story, one) for one in steps if isinstance(one, Moment) and one.kind == "step"), None)
-    if later is None and steps and steps[0].kind == "step":
-        later = _stood(story, steps[0])
-    return Told(number, choice.kind, moment.number, moment.number, words, first_line(story, moment), later)
+    before, after = _lines(story, moment, next((one for one in steps if one.kind == "step"), None))
+    return Told(number, choice.kind, moment.number, moment.number, words, before, after)
 
 
 def _hold(story: Story, number: int, choice: Choice, moment: Moment | Left | None) -> Told:
@@ -117,11 +116,22 @@ def _hold(story: Story, number: int, choice: Choice, moment: Moment | Left | Non
     else:
         words = f"{story.name(moment)} stood back while {_named(story, steps) or 'others'} went first{never}"
     # The last of them is what it would have had to beat.
-    before = first_line(story, steps[-1]) if steps else None
-    after = first_line(story, moment) if isinstance(moment, Moment) else _stood(story, moment)
+    before, after = _lines(story, steps[-1] if steps else None, moment)
     number_of = moment.number if isinstance(moment, Moment) else None
     at = steps[0].number if steps else number_of
     return Told(number, choice.kind, number_of, at, words, before, after, moment.born)
+
+
+def _lines(story: Story, first: Moment | None, then: Moment | Left | None) -> tuple[Spot | None, Spot | None]:
+    """The lines of two steps whose order can matter; the first ones of both where none seem to meet."""
+    if first is not None and isinstance(then, Moment):
+        met = meeting(first.lines, then.lines)
+        if met is not None:
+            return met
+    before = first_line(story, first) if first is not None else None
+    if isinstance(then, Moment):
+        return before, first_line(story, then)
+    return before, _stood(story, then) if then is not None else None
 
 
 def _named(story: Story, moments: Sequence[Moment | Left]) -> str:

@@ -25,7 +25,7 @@ GUTTER, GAP, LINE, HEAD, TIME = 76, 18, 17, 17, 16
 CHARACTER = 7.3
 """The width of a character of code."""
 
-NARROW, WIDE, FITTING = 150, 360, 1180
+NARROW, WIDE, FITTING = 165, 360, 1190
 """The least and greatest width of a lane; what all lanes should fit into."""
 
 MOST_LINES = 5

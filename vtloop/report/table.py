@@ -21,7 +21,7 @@ WIDTH = 100
 NARROWEST = 20
 """The least width of a column; tasks that do not fit are left out."""
 
-SLIMMEST = 12
+SLIMMEST = 15
 """The least width of the column of a task that no deviating choice is about."""
 
 WIDEST = 56
@@ -87,14 +87,15 @@ class _Table:
         for row in self._scene.rows:
             if isinstance(row, Moment) and row.kind == "step":
                 need[row.who] = max(need[row.who], *map(len, self._cell(row)))
+        stars = [name for name in need if name in self._scene.stars]
+        others = [name for name in need if name not in self._scene.stars]
         room = self._width - _TIME - 2 - 3 * (len(need) - 1)
         widths: dict[str, int] = {}
-        ordered = sorted(need, key=lambda name: (name not in self._scene.stars, need[name]))
-        for place, name in enumerate(ordered, 1):
-            others = len(need) - place
-            share = room - others * SLIMMEST if name in self._scene.stars else room // (others + 1)
-            widths[name] = max(min(need[name], share, WIDEST), min(SLIMMEST, share))
-            room -= widths[name]
+        for names, kept in ((stars, len(others) * SLIMMEST), (others, 0)):
+            for place, name in enumerate(sorted(names, key=need.__getitem__)):
+                share = (room - kept) // (len(names) - place)
+                widths[name] = max(min(need[name], share, WIDEST), 1)
+                room -= widths[name]
         return {name: widths[name] for name in need}
 
     def _step(self, moment: Moment) -> list[str]:
