@@ -276,7 +276,7 @@ def test_lag_finds_what_a_slow_machine_shows_and_the_label_says_so():
     assert type(failure.error) is Broken
     assert failure.level == "timing"
     assert failure.trace.options.lag > 0
-    assert "exact_time=True leaves this out" in failure.label()
+    assert "asserting exact times? exact_time=True leaves this out" in failure.label()
     assert "slower or faster machine" in failure.label()
 
 
@@ -295,7 +295,7 @@ def test_the_label_names_no_lag_when_no_step_took_time():
         if order == [1, 0]:
             raise Broken
 
-    failures = [vtloop.explore(without_timers, seed=seed).failure for seed in range(8)]
+    failures = [vtloop.explore(without_timers, seed=seed, shrink=False).failure for seed in range(8)]
     assert {failure.trace.options.lag > 0 for failure in failures} == {False, True}
     assert not any("exact_time" in failure.label() for failure in failures)
 

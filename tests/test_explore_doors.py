@@ -172,7 +172,8 @@ def test_a_scheduler_object_explores_too():
 
     failure = vtloop.explore(in_order, scheduler=Newest(), runs=5).failure
     assert type(failure.error) is Broken
-    assert [choice.kind for choice in failure.trace.choices[:1]] == ["step"]
+    assert {choice.kind for choice in failure.choices} <= {"step", "hold"}
+    assert failure.choices
     with pytest.raises(Broken):
         vtloop.replay(failure.token, in_order)
 

@@ -10,7 +10,7 @@ import pytest
 from vtloop.errors import TraceError
 from vtloop.options import RUN_DEFAULTS
 from vtloop.store import Store
-from vtloop.trace import Trace
+from vtloop.trace import FORMAT, Trace
 
 NODE = "tests/test_x.py::TestY::test_z[a b/c]"
 
@@ -60,7 +60,7 @@ def test_a_file_that_cannot_be_used_says_why(tmp_path):
     store = Store(tmp_path)
     path = store.save(NODE, Trace(RUN_DEFAULTS))
     whole = path.read_text()
-    for damage in ("", whole[:-40], "{}", whole.replace('"format": 1', '"format": 99')):
+    for damage in ("", whole[:-40], "{}", whole.replace(f'"format": {FORMAT}', '"format": 99')):
         path.write_text(damage)
         with pytest.raises(TraceError):
             store.load(NODE)

@@ -3,7 +3,7 @@
 To read the code, begin with ``clock``, ``timers``, ``ready``, ``schedulers.base`` and ``loop``: that is the core.
 """
 
-from vtloop.api import elapsed, explore, loop_factory, replay, run, test
+from vtloop.api import elapsed, explore, loop_factory, replay, run, shrink, test
 from vtloop.choices import Outcome, choose, latency, may_cancel, slow, sometimes
 from vtloop.errors import (
     BlockingCallError,
@@ -33,6 +33,7 @@ __all__ = [
     "run",
     "explore",
     "replay",
+    "shrink",
     "test",
     # time and choices inside a program
     "advance",

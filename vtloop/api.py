@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from vtloop.clock import VirtualClock
-from vtloop.errors import UsageError
+from vtloop.errors import ReplayError, UsageError
 from vtloop.explore import Campaign, Exploration
 from vtloop.finding import Failure, failure_from
 from vtloop.loop import EventLoop
@@ -20,9 +20,10 @@ from vtloop.options import FACTORY_DEFAULTS, RUN_DEFAULTS, resolve
 from vtloop.plan import Plan
 from vtloop.playback import replay_outcome
 from vtloop.run import Main, Outcome, execute
+from vtloop.shrink import REPLAYS, SECONDS, check_budget, shrunk_failure
 from vtloop.trace import Trace, read
 
-__all__ = ["elapsed", "explore", "loop_factory", "replay", "replay_outcome", "run", "test"]
+__all__ = ["elapsed", "explore", "loop_factory", "replay", "replay_outcome", "run", "shrink", "test"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -102,6 +103,37 @@ def replay(trace: Trace | str | Any, main: Main | Coroutine[Any, Any, T]) -> T:
         ReplayError: The recorded choices do not fit this program.
     """
     return _deliver(replay_outcome(read(trace), functools.partial(execute, main), _python_command))  # type: ignore[no-any-return]
+
+
+def shrink(
+    failure: Failure | Trace | str | Any, main: Main, *, replays: int = REPLAYS, seconds: float | None = SECONDS
+) -> Failure:
+    """The smallest failure found that is the same as ``failure``: same error, same place, fewer choices.
+
+    Explorations shrink what they find; this is for failures recorded otherwise, and for a larger budget.
+
+    Args:
+        failure: A `Failure`, or what `replay` takes: a `Trace`, the path of a trace file, or a token.
+        main: The program that failed.
+        replays: How many runs may be made.
+        seconds: How much real time they may take; None for no limit.
+
+    Raises:
+        TraceError: The trace cannot be read.
+        ReplayError: The recorded choices do not fit this program, or it does not fail any more.
+    """
+    check_budget(replays, seconds)
+    trace = failure.trace if isinstance(failure, Failure) else read(failure)
+    run_once = functools.partial(execute, main)
+    outcome = replay_outcome(trace, run_once, _python_command)
+    if outcome.error is None:
+        raise ReplayError("the recorded run does not fail any more: there is nothing to shrink")
+    again = failure_from(outcome, failure.run if isinstance(failure, Failure) else 0, trace.target, _python_command)
+    if isinstance(failure, Failure):
+        again.found = failure.found
+    small = shrunk_failure(again, outcome, run_once, replays=replays, seconds=seconds, command=_python_command)
+    _note(small)
+    return small
 
 
 def _python_command(token: str) -> str:

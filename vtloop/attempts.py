@@ -193,7 +193,8 @@ class Attempts:
 
     def play(self, candidate: Candidate) -> Outcome:
         """A recorded run of a candidate, whatever the budget."""
-        return self._execute(self._bounded(candidate.options), record=True, scheduler=self._scheduler(candidate))
+        self._replays, self._seconds = self.made + 1, None
+        return self._run(candidate, record=True)
 
     # -- parts --------------------------------------------------------------------------------------------------
 
@@ -231,7 +232,10 @@ class Attempts:
         if spent or self.made >= self._replays:
             raise Spent
         self.made += 1
-        outcome = self._execute(self._bounded(options), **how)
+        try:
+            outcome = self._execute(self._bounded(options), **how)
+        except BaseException as exc:  # what a test runner passes on: a skip, the user's Ctrl-C
+            outcome = Outcome(options, error=exc)
         if isinstance(outcome.error, (KeyboardInterrupt, SystemExit)):
             raise Spent
         return outcome

@@ -1,4 +1,4 @@
-"""The command ``vtloop``: run, explore, replay, show, diff, check.
+"""The command ``vtloop``: run, explore, replay, shrink, show, diff, check.
 
 Reads the command line and hands it to `vtloop.commands`; turns what comes back into an exit status.  Every option of
 `vtloop.options.Options` becomes a flag by itself.  It must never show a traceback of ours for a mistake of the user.
@@ -15,12 +15,13 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from vtloop import checking, commands, comparing, replaying, showing
+from vtloop import checking, commands, comparing, replaying, showing, shrinking
 from vtloop.commands import Request
 from vtloop.console import Console
 from vtloop.errors import NondeterminismError, ReplayError, UsageError, allowed
 from vtloop.options import SCHEDULERS, Options
 from vtloop.ready import LEVELS
+from vtloop.shrink import REPLAYS, SECONDS
 from vtloop.targets import FORMS
 from vtloop.trace import made_by
 
@@ -29,7 +30,7 @@ __all__ = ["BUG", "FOUND", "INTERRUPTED", "MISFIT", "OK", "USAGE", "main"]
 OK, FOUND, USAGE, MISFIT, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 """The exit statuses: nothing found; a failure found or reproduced; usage; the trace does not fit; ours; Ctrl-C."""
 
-COMMANDS = ("run", "explore", "replay", "show", "diff", "check")
+COMMANDS = ("run", "explore", "replay", "shrink", "show", "diff", "check")
 
 _DESCRIPTION = "Run asyncio programs on virtual time, explore their orders, and play failures back."
 
@@ -43,6 +44,7 @@ examples:
   vtloop explore app.jobs:main -n 5000          up to 5000 orders, until one fails
   vtloop explore tests/test_jobs.py::test_retry a pytest test
   vtloop replay vt1.eNqrVkp... app.jobs:main    what a failing run printed as its last line
+  vtloop shrink .vtloop/app.jobs.main-1a2b.json make it smaller still, with --seconds 60
   vtloop show .vtloop/app.jobs.main-1a2b.json   a stored failure in words
   vtloop show TRACE app.jobs:main --html run.html  what ran when, as a page
   vtloop diff TRACE fifo app.jobs:main          where a failing run parts from asyncio's own order
@@ -145,6 +147,7 @@ def _parser() -> _Parser:
         "-n", "--runs", type=_whole("-n"), default=1000, metavar="N", help="how many runs at most (1000)"
     )
     explore.add_argument("-s", "--show-output", action="store_true", help="let the program print during every run")
+    explore.add_argument("--no-shrink", action="store_true", help="show the failing run as it was found")
     _add_options(explore)
 
     replay = _command(parts, "replay", replaying.replay, "play a recorded run back")
@@ -155,6 +158,8 @@ def _parser() -> _Parser:
         "--until", type=_number("--until", "int", "until"), metavar="STEP", help="open the debugger before this step"
     )
     _add_options(replay)
+
+    _add_shrink(parts)
 
     show = _command(parts, "show", showing.show, "show a trace in words; without --events or TARGET it runs nothing")
     show.add_argument("trace", metavar="TRACE|TOKEN", help="a trace file or a token")
@@ -174,6 +179,23 @@ def _parser() -> _Parser:
     check.add_argument("--events-to", metavar="FILE", help=argparse.SUPPRESS)
     _add_options(check)
     return parser
+
+
+def _add_shrink(parts: Any) -> None:
+    shrink = _command(parts, "shrink", shrinking.shrink, "make a recorded failure small: fewer and smaller choices")
+    shrink.add_argument("trace", metavar="TRACE|TOKEN", help="a trace file, or a token, of a failing run")
+    shrink.add_argument("target", metavar="TARGET", nargs="?", help="may be left out for a trace in ./.vtloop/")
+    shrink.add_argument(
+        "--replays", type=_whole("--replays"), default=REPLAYS, metavar="N", help=f"how many runs at most ({REPLAYS})"
+    )
+    shrink.add_argument(
+        "--seconds",
+        type=_number("--seconds", "float | None", "seconds"),
+        default=SECONDS,
+        metavar="SECONDS",
+        help=f"how much real time at most ({SECONDS:g}), or 'none'",
+    )
+    shrink.add_argument("-o", "--output", metavar="FILE", help="write the trace here, and leave the old one alone")
 
 
 def _command(parts: Any, name: str, function: Callable[[Request], int], words: str) -> _Parser:

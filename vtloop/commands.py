@@ -30,9 +30,9 @@ from vtloop.run import Outcome
 from vtloop.scripts import ScriptExit
 from vtloop.store import FOLDER, Store
 from vtloop.targets import FunctionTarget, PytestTarget, Target, opened, split
-from vtloop.trace import Trace, read
+from vtloop.trace import REPLAY, Trace, read
 
-__all__ = ["Request", "clipped", "ended", "explore", "options_of_one", "output_of", "run"]
+__all__ = ["Quiet", "Request", "clipped", "ended", "explore", "keep", "options_of_one", "output_of", "run"]
 
 MOST_STORED = 20
 """How many stored failures of a target an exploration tries first."""
@@ -120,7 +120,7 @@ def ended(console: Console, target: Target, outcome: Outcome, data: dict[str, An
         if failure.level == "fifo":
             console.data({**data, "status": error.status})
             return error.status
-    _keep(failure, target)
+    keep(failure, target)
     console.say(*failure_text(failure), *([failure.command] if failure.command else []))
     console.data({**data, "failure": failure.to_dict()})
     return error.status if isinstance(error, ScriptExit) and data["command"] == "run" else 1
@@ -162,20 +162,22 @@ def explore(request: Request) -> int:
         scheduler=options.pop("scheduler", "portfolio"),
         interleave=options.pop("interleave", None),
         exact_time=given.exact_time or None,
+        shrink=not given.no_shrink,
         **options,
     )
     with opened(given.target, request.arguments) as target:
         if isinstance(target, PytestTarget):
             if given.exact_time:
                 raise UsageError("--exact-time is not passed on to pytest; set exact_time=True in the test's marker")
-            return run_pytest(console, target.text, runs=given.runs, given={"seed": plan.seed, **request.options})
+            passed_on = {"seed": plan.seed, **request.options, **({} if plan.shrink else {"shrink": False})}
+            return run_pytest(console, target.text, runs=given.runs, given=passed_on)
         return _explore(request, target, plan)
 
 
 def _explore(request: Request, target: Target, plan: Plan) -> int:
     console = request.console
     data = {"command": "explore", "target": target.text}
-    with _Quiet(target, request.given.show_output, console.json) as quieted:
+    with Quiet(target, request.given.show_output, console.json) as quieted:
         stored = _stored(target.text, plan)
         traces = list(stored.values())
         campaign = Campaign(
@@ -208,7 +210,7 @@ def _explored(console: Console, target: Target, found: Exploration, printed: str
         console.say(str(found))
         console.data({**data, **found.to_dict()})
         return 0
-    path = _keep(failure, target, always=True)
+    path = keep(failure, target, always=True)
     where = f"stored: {path}" if path is not None else f"not stored: {FOLDER}/ cannot be written to"
     console.say(found.headline(), *found.notes, "FAILED", *failure_text(failure, printed), where)
     console.say(*([failure.command] if failure.command else []))
@@ -216,7 +218,7 @@ def _explored(console: Console, target: Target, found: Exploration, printed: str
     return 1
 
 
-class _Quiet:
+class Quiet:
     """Makes the runs of an exploration; what the program prints is dropped, but for the run that is shown.
 
     Attributes:
@@ -229,7 +231,7 @@ class _Quiet:
         self.printed = ""
         self._nowhere: TextIO
 
-    def __enter__(self) -> _Quiet:
+    def __enter__(self) -> Quiet:
         self._nowhere = open(os.devnull, "w", encoding="utf-8")
         return self
 
@@ -253,7 +255,7 @@ class _Quiet:
 # -- the project's own traces ----------------------------------------------------------------------------------------
 
 
-def _keep(failure: Failure, target: Target, always: bool = False) -> Path | None:
+def keep(failure: Failure, target: Target, always: bool = False) -> Path | None:
     """Set the command that plays ``failure`` back; store its trace if wanted, or if it does not fit into a token.
 
     None when nothing was stored.
@@ -298,8 +300,10 @@ def _stored(text: str, plan: Plan) -> dict[Path, Trace]:
             interleave=base.interleave,
             lag=base.lag,
             stretch=base.stretch,
+            cancel=base.cancel if options.scheduler == REPLAY else options.cancel,
         )
-        same = same and plan.scheduler in ("portfolio", options.scheduler)
+        by = trace.outcome.get("found", {}).get("scheduler", options.scheduler)
+        same = same and plan.scheduler in ("portfolio", by)
         if trace.target == text and within and same and not ((options.lag or options.stretch) and plan.exact_time):
             found[path] = trace
     return found

@@ -3,7 +3,7 @@
 Stored failures first, then the runs of the plan, here or in other processes.  Run ``i`` is a pure function of (base
 seed, ``i``, options): nothing is learnt from one run for the next, and the failing run with the lowest number is the
 one that is told, whoever made it.  A failure is played back once with full recording before it is shown; a failure that
-does not come back is reported as what it is, nondeterminism.
+does not come back is reported as what it is, nondeterminism.  What comes back is shrunk.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from vtloop.playback import replay_outcome
 from vtloop.recording import Recording
 from vtloop.run import Command, Outcome
 from vtloop.schedulers.replay import SUSPECTS, FlatReplay
+from vtloop.shrink import shrunk_failure
 from vtloop.trace import REPLAY, Trace, made_by
 from vtloop.workers import Processes
 
@@ -325,8 +326,10 @@ class Campaign:
                 f"the same choices gave two different runs: first {_ending(first)}, then {_ending(second)}; {SUSPECTS}",
                 data={"first": list(first.signature), "second": list(second.signature)},
             ) from first.error
-        kept = second if second.error is not None else first
-        return failure_from(kept, index, self._target, self._command)
+        if second.error is None:
+            return failure_from(first, index, self._target, self._command)
+        failure = failure_from(second, index, self._target, self._command)
+        return shrunk_failure(failure, second, self._execute, command=self._command) if self.plan.shrink else failure
 
 
 _IN_THREADS = "the executor runs its jobs in threads of this process, one at a time: no faster than jobs=1"

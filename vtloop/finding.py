@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vtloop.errors import VtloopError
+from vtloop.options import Options
 from vtloop.run import Command, Outcome, message_of
-from vtloop.trace import Trace
+from vtloop.trace import REPLAY, Choice, Trace
 
 __all__ = ["Failure", "failure_from", "failure_of"]
 
@@ -23,12 +24,18 @@ class Failure:
 
     Attributes:
         error: What the run failed with.
-        seed: The seed of that run (None: asyncio's own order).
-        trace: The run, to be replayed.
+        seed: The seed of the run that found it (None: asyncio's own order).
+        trace: The run, to be replayed; after a shrink the small one.
         run: Its number in the exploration, counted from 0.
         time: The virtual time of its end, in seconds.
         step: How many callbacks had run.
         command: The command that plays it back, if there is one.
+        found: The options of the run that found it, when the trace is a smaller one; else None.
+        shrunk: Whether the trace was shrunk.
+        minimal: Whether none of its choices can be left out; False when the shrink could not try everything.
+        replays: How many runs the shrink made.
+        passing: The nearest run that does not fail, if the shrink met one.
+        note: What else there is to know about the shrink; empty when all went well.
     """
 
     error: BaseException
@@ -37,15 +44,26 @@ class Failure:
     time: float = 0.0
     step: int = 0
     command: str | None = None
+    found: Options | None = None
+    shrunk: bool = False
+    minimal: bool = False
+    replays: int = 0
+    passing: Trace | None = None
+    note: str = ""
 
     @property
     def seed(self) -> int | None:
-        """The seed of the failing run; None: asyncio's own order fails."""
-        return self.trace.options.seed
+        """The seed of the run that found it; None: asyncio's own order fails."""
+        return (self.found or self.trace.options).seed
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The choices that deviate from asyncio's own order; none when the run was not recorded."""
+        return self.trace.choices or ()
 
     @property
     def level(self) -> str:
-        """The level at which it was found; ``"fifo"`` when asyncio's own order fails by itself."""
+        """The level that the run needs; ``"fifo"`` when asyncio's own order fails by itself."""
         options = self.trace.options
         return "fifo" if options.scheduler == "fifo" else options.interleave
 
@@ -59,33 +77,57 @@ class Failure:
         options = self.trace.options
         if self.level == "fifo":
             return "asyncio's own order fails: no interleaving is needed"
-        took_time = any(choice.kind == "lag" for choice in self.trace.choices or ())
-        lag = f", and steps that take up to {options.lag:g} s of virtual time (exact_time=True leaves this out)"
-        words = {
-            "timing": "only what stock asyncio does on a slower or faster machine",
-            "wakeups": "tasks whose awaited futures are done resume in another order than stock's queue gives",
-            "tasks": "any ready task may run next: first steps and bare yields may be overtaken",
-        }
-        return f"level {options.interleave!r}: {words[options.interleave]}{lag if took_time else ''}"
+        lag, stretch = self._needed("lag", options.lag), self._needed("stretch", options.stretch)
+        needs = []
+        if lag:
+            needs.append(f"with steps that take up to {lag:g} s of virtual time")
+        if stretch:
+            needs.append(f"needs other durations: sleeps that last up to {100 * stretch:g} % longer")
+        if needs:
+            needs[-1] += " (asserting exact times? exact_time=True leaves this out)"
+        victims = dict.fromkeys(choice.task for choice in self.choices if choice.kind.startswith("cancel"))
+        if victims:
+            needs.append(f"with a cancellation of {' and '.join(victims)}")
+        return "; ".join([f"level {options.interleave!r}: {_LEVELS[options.interleave]}", *needs])
+
+    def _needed(self, kind: str, most: float) -> float:
+        """How much of the option ``kind`` the choices really use."""
+        used = [choice.index / max(choice.options - 1, 1) for choice in self.choices if choice.kind == kind]
+        return most * max(used, default=0.0)
 
     def summary(self) -> list[str]:
         """At most eleven lines: what failed, when, on what it rests, and the command to paste."""
-        options = self.trace.options
+        found = self.found or self.trace.options
         message = message_of(self.error).split("\n", 1)[0]
-        who = f"seed {options.seed}, scheduler {_name(options.scheduler)}" if options.seed is not None else "no seed"
+        by = f", scheduler {_name(found.scheduler)}" if found.scheduler != REPLAY else ""
+        who = f"seed {found.seed}{by}" if found.seed is not None else "no seed"
         lines = [
             f"{type(self.error).__name__}: {message}"[:200],
-            f"run {self.run}, {who}, t={self.time:g} s, step {self.step}",
+            f"run {self.run}, {who}, t={self.time:g} s, step {self.step}{self._about_shrink()}",
             self.label(),
+            *self._told_choices(),
         ]
-        choices = self.trace.choices or ()
-        if choices:
-            deviate = "1 choice deviates" if len(choices) == 1 else f"{len(choices)} choices deviate"
-            lines.append(f"{deviate} from asyncio's own order; the last of them:")
-            lines += [f"  {choice.words}"[:160] for choice in choices[-3:]]
         if self.command:
             lines.append(f"replay: {self.command}")
         return lines
+
+    def _about_shrink(self) -> str:
+        if not self.shrunk:
+            return f"; {self.note}" if self.note else ""
+        return f"; shrunk in {self.replays} replays{'' if self.minimal else ', not to the end'}"
+
+    def _told_choices(self) -> list[str]:
+        """The choices in words: all of them, or the last where there are many."""
+        choices = self.choices
+        if not choices:
+            return []
+        many = "1 choice" if len(choices) == 1 else f"{len(choices)} choices"
+        shown = choices if len(choices) <= MOST_CHOICES else choices[-3:]
+        last = ":" if shown is choices else "; the last of them:"
+        return [
+            f"asyncio's own order, except {many}{last}",
+            *(f"  {choice.told}"[:160] for choice in shown),
+        ]
 
     def report(self) -> str:
         """Everything about the failure as text."""
@@ -104,13 +146,28 @@ class Failure:
             "seed": self.seed,
             "level": self.level,
             "lag": self.trace.options.lag,
-            "scheduler": _name(self.trace.options.scheduler),
+            "stretch": self.trace.options.stretch,
+            "label": self.label(),
+            "shrunk": self.shrunk,
+            "minimal": self.minimal,
+            "replays": self.replays,
+            "scheduler": _name((self.found or self.trace.options).scheduler),
             "time": self.time,
             "step": self.step,
             "token": self.token,
             "command": self.command,
-            "choices": [dataclasses.asdict(choice) for choice in self.trace.choices or ()],
+            "choices": [dataclasses.asdict(choice) for choice in self.choices],
         }
+
+
+MOST_CHOICES = 6
+"""Choices up to which all are told."""
+
+_LEVELS = {
+    "timing": "only what stock asyncio does on a slower or faster machine",
+    "wakeups": "tasks whose awaited futures are done resume in another order than stock's queue gives",
+    "tasks": "any ready task may run next: first steps and bare yields may be overtaken",
+}
 
 
 def _name(scheduler: Any) -> str:

@@ -36,6 +36,7 @@ class Plan:
         ceiling: The strongest level; weaker ones are mixed in.
         exact_time: Whether no run has lag or stretch.
         stretches: Whether stretch is in the mix (not under a test runner: tests assert how long things take).
+        shrink: Whether a failure is made small before it is told.
         options: The options of every run.
     """
 
@@ -45,6 +46,7 @@ class Plan:
     ceiling: str = "tasks"
     exact_time: bool = False
     stretches: bool = True
+    shrink: bool = True
     options: Options = RUN_DEFAULTS
 
     @classmethod
@@ -58,6 +60,7 @@ class Plan:
         exact_time: bool | None = None,
         ceiling: str = "tasks",
         stretches: bool = True,
+        shrink: bool = True,
         **options: Any,
     ) -> Plan:
         """A plan from the arguments of ``explore``, checked.
@@ -71,6 +74,8 @@ class Plan:
             raise UsageError(f"seed must be an int, got {seed!r}")
         if exact_time not in (None, True, False):
             raise UsageError(f"exact_time must be True, False or None, got {exact_time!r}")
+        if not isinstance(shrink, bool):
+            raise UsageError(f"shrink must be True or False, got {shrink!r}")
         check_level(interleave)
         if scheduler == "portfolio":
             # Run 0, in asyncio's own order, is exact; a lag or stretch that is given belongs to all others.
@@ -79,7 +84,7 @@ class Plan:
             base = dataclasses.replace(resolve(RUN_DEFAULTS, **options), lag=given.lag, stretch=given.stretch)
         else:
             base = resolve(RUN_DEFAULTS, seed=seed, scheduler=scheduler, interleave=interleave, **options)
-        return cls(runs, seed, scheduler, interleave or ceiling, bool(exact_time), stretches, base)
+        return cls(runs, seed, scheduler, interleave or ceiling, bool(exact_time), stretches, shrink, base)
 
     def options_of(self, index: int, **extra: Any) -> Options:
         """The options of run ``index``: scheduler, level and lag are drawn from its own seed, ``extra`` is kept."""

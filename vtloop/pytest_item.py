@@ -12,6 +12,7 @@ import inspect
 import platform
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -162,8 +163,12 @@ class VtloopFunction(pytest.Function):
                 if outcome.error is not None:
                     account.failure = failure_from(outcome, 0, test_id(self), command)
             elif account.failure is None and plan is not None:
+                if self.config.getoption("usepdb", False):
+                    plan = replace(plan, shrink=False)  # the debugger comes in at once, where the run was found to fail
+                before = account.runs
                 found = Campaign(plan, run_once, target=test_id(self), command=command).search()
                 account.failure = found.failure
+                account.runs = before + found.runs  # playing back and shrinking are no runs of the test
         if account.failure is not None:
             raise account.failure.error
         if self._covered:

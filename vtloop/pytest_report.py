@@ -120,7 +120,7 @@ def describe(
 def _lines(failure: Failure) -> list[str]:
     lines = [line for line in failure.summary()[1:] if not line.startswith("replay: ")]
     if isinstance(failure.error, VtloopError):
-        lines = lines[1:2]  # its report, above, has the rest
+        lines = lines[1:]  # its report, above, has the rest
     return [*lines[: LONGEST_SECTION - 1], failure.command] if failure.command is not None else lines
 
 

@@ -23,7 +23,7 @@ from vtloop.trace import Trace
 
 __all__ = ["NAMES", "Settings", "add_options", "drawn_seed", "from_command_line", "settings_of"]
 
-OWN_NAMES = ("runs", "seed", "scheduler", "interleave", "exact_time", "fresh")
+OWN_NAMES = ("runs", "seed", "scheduler", "interleave", "exact_time", "shrink", "fresh")
 NAMES = OWN_NAMES + tuple(name for name in OPTION_NAMES if name not in OWN_NAMES)
 """What the marker, and ``--vtloop-option``, accept."""
 
@@ -75,7 +75,7 @@ class Settings:
         fresh = given.pop("fresh", "all")
         if fresh not in FRESH:
             raise UsageError(f"unknown fresh={fresh!r}; {allowed(FRESH)}")
-        runs, exact_time = given.pop("runs", 1), given.pop("exact_time", None)
+        runs, exact_time, shrink = given.pop("runs", 1), given.pop("exact_time", None), given.pop("shrink", True)
         seed, scheduler, level = given.pop("seed", None), given.pop("scheduler", None), given.pop("interleave", None)
         if seed == "random":
             seed = drawn
@@ -90,6 +90,7 @@ class Settings:
                 exact_time=exact_time if exact_time is not None else not marked,
                 ceiling="wakeups",
                 stretches=False,
+                shrink=shrink,
                 **given,
             )
             options = plan.options

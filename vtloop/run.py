@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from vtloop.clock import VirtualClock
@@ -173,9 +174,8 @@ def execute(
         scheduler = _in_a_line
     plain = scheduler is None and not record
     loop = EventLoop.with_options(options, scheduled=plain)
-    recording = None
-    if record:
-        recording = Recording(loop._clock, keep) if recorder is None else recorder(loop._clock)
+    make = recorder or partial(Recording, keep=keep)
+    recording = make(loop._clock) if record else None
     outcome = Outcome(options, recording=recording)
     if not plain:
         made = loop.own_scheduler() if scheduler is None else scheduler(recording)

@@ -128,7 +128,7 @@ def _choices(trace: Trace) -> list[str]:
         count = trace.check.partition("/")[2] or "0"
         return [f"choices  {count}, drawn from the seed; with a TARGET they are shown in words"]
     lines = [_count(trace)]
-    return lines + [f"  {clipped(choice.words or ' '.join(map(str, choice.key)))}" for choice in trace.choices or ()]
+    return lines + [f"  {clipped(choice.told)}" for choice in trace.choices or ()]
 
 
 def _told(trace: Trace, told: Sequence[Told]) -> list[str]:

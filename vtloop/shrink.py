@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
+from typing import Any
 
 from vtloop.attempts import Attempts, Candidate, Execute, Spent, likeness
 from vtloop.deviations import fewest, holds
 from vtloop.entropy import run_seed
-from vtloop.errors import ReplayError
+from vtloop.errors import ReplayError, UsageError
+from vtloop.finding import Failure, failure_from
 from vtloop.options import Options, with_values
 from vtloop.plan import LAGS, STRETCHES
 from vtloop.ready import LEVELS
@@ -28,7 +30,7 @@ from vtloop.run import Command, Outcome
 from vtloop.schedulers.replay import KeyedReplay
 from vtloop.trace import Choice, Trace
 
-__all__ = ["REPLAYS", "SECONDS", "Shrinker", "Shrunk"]
+__all__ = ["REPLAYS", "SECONDS", "Shrinker", "Shrunk", "check_budget", "shrunk_failure"]
 
 REPLAYS, SECONDS = 200, 2.0
 """The budget of a shrink: replays, and real seconds, whichever are spent first."""
@@ -63,6 +65,52 @@ class Shrunk:
     replays: int = 0
     minimal: bool = False
     note: str = ""
+
+
+def shrunk_failure(
+    failure: Failure,
+    outcome: Outcome,
+    execute: Execute,
+    *,
+    replays: int = REPLAYS,
+    seconds: float | None = SECONDS,
+    command: Command | None = None,
+) -> Failure:
+    """``failure`` made small; itself, with a note, when that is impossible.
+
+    Args:
+        failure: What was found.
+        outcome: Its run, recorded.
+        execute: Makes one run.
+        replays: How many runs may be made.
+        seconds: How much real time they may take; None for no limit.
+        command: Makes the command that plays a run back.
+    """
+    made = Shrinker(execute, replays=replays, seconds=seconds).shrink(outcome, command)
+    if made.outcome is None:
+        failure.replays, failure.minimal, failure.note = made.replays, made.minimal, made.note
+        return failure
+    small = failure_from(made.outcome, failure.run, failure.trace.target, command)
+    small.found = failure.found or failure.trace.options
+    small.shrunk, small.minimal, small.note = True, made.minimal, made.note
+    small.passing, small.replays = made.passing, made.replays
+    by = small.found.scheduler if isinstance(small.found.scheduler, str) else type(small.found.scheduler).__name__
+    found = {"run": small.run, "seed": small.found.seed, "scheduler": by, "interleave": small.found.interleave}
+    small.trace = replace(small.trace, outcome={**small.trace.outcome, "found": found})
+    return small
+
+
+def check_budget(replays: Any, seconds: Any) -> None:
+    """Refuse a budget that is none.
+
+    Raises:
+        UsageError: A value out of range.
+    """
+    if isinstance(replays, bool) or not isinstance(replays, int) or replays < 1:
+        raise UsageError(f"replays must be a whole number, 1 or more, got {replays!r}")
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if seconds is not None and not (number and 0 < seconds < float("inf")):
+        raise UsageError(f"seconds must be a number above 0, or None, got {seconds!r}")
 
 
 class Shrinker:
@@ -302,12 +350,16 @@ class Shrinker:
             differences = len(missing) + len(others.difference(marks)) + other
             return (differences, -(missing[0] if missing else len(marks)))
 
-        for candidate in sorted(attempts.passed, key=apart)[:3]:
-            outcome = attempts.play(candidate.having(candidate.choices))
-            if outcome.error is None and outcome.recording is not None:
-                trace = outcome.trace()
-                return replace(trace, options=candidate.options, choices=tuple(fewest(outcome.recording)))
-        return None
+        if not attempts.passed:
+            return None
+        candidate = min(attempts.passed, key=apart)
+        try:
+            outcome = attempts.play(candidate)
+        except Spent:
+            return None
+        if outcome.error is not None or outcome.recording is None:
+            return None
+        return replace(outcome.trace(), options=candidate.options, choices=tuple(fewest(outcome.recording)))
 
 
 def _mark(choice: Choice) -> tuple[str, str, int, int, int]:

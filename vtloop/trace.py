@@ -70,6 +70,18 @@ class Choice:
         """What the choice is looked up by during a replay."""
         return (self.kind, self.task, self.step)
 
+    @property
+    def told(self) -> str:
+        """The choice for people, as well as it is known: a token has no words."""
+        if self.words:
+            return self.words
+        step = f"{self.task} step {self.step}"
+        if self.kind == "step":
+            return f"{step} ran {-self.age} places early"
+        if self.kind == "hold":
+            return f"{step} stood back for {self.index} others"
+        return f"{self.kind}: {self.index} of {self.options} after {step}"
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:

@@ -171,7 +171,7 @@ def _label(keys: Keys, item: Item) -> str:
 
 def _misfit(choice: Choice, now: str) -> ReplayError:
     return ReplayError(
-        f"the recorded choices do not fit this program: recorded: {choice.words or choice.key}; {now}; the code or a "
+        f"the recorded choices do not fit this program: recorded: {choice.told}; {now}; the code or a "
         f"library has changed, or the run depends on something that is not recorded ({SUSPECTS})",
         data={"choice": choice.words, "kind": choice.kind, "task": choice.task, "step": choice.step},
     )
