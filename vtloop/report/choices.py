@@ -181,7 +181,9 @@ def _other(story: Story, number: int, choice: Choice, moment: Moment | None) -> 
         words = choice.words or f"{choice.kind}: {choice.index} of {choice.options}"
         return Told(number, choice.kind, None, None, words)
     words, spot = make(story, choice, owner, moment.stands)
-    return Told(number, choice.kind, moment.number, moment.number, words, spot)
+    # Seen in the step that is cancelled, not behind it.
+    at = owner.number if choice.kind == "cancel before" else moment.number
+    return Told(number, choice.kind, at, at, words, spot)
 
 
 def _lag(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:
@@ -191,7 +193,7 @@ def _lag(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> 
 
 def _stretch(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:
     back = story.find(owner.who, owner.nth + 1) if owner.kind == "step" else None
-    if back is None or back.cancelled:
+    if back is None or back.cancelled == "by it":
         return f"a sleep of {story.label_of(owner.who)} was to last longer than it says", asked_at
     lasted = seconds_text(back.time_ns - owner.time_ns)
     return f"a sleep of {story.label_of(owner.who)} lasted {lasted} s", asked_at
@@ -251,16 +253,19 @@ _KINDS: dict[str, Callable[[Story, Choice, Moment, Spot | None], tuple[str, Spot
 
 def woken(story: Story, moment: Moment) -> tuple[str, Moment | None]:
     """Why an event became ready, in words, and the step of another task that did it, if one did."""
+    words, maker = _woken(story, moment)
+    return (f"{words}, then cancelled" if moment.cancelled == "later" else words), maker
+
+
+def _woken(story: Story, moment: Moment) -> tuple[str, Moment | None]:
     maker = story.at(moment.by)
     if maker is None:
         return ("", None) if moment.by is None else ("made ready earlier", None)
     if maker.kind == "turn":
         return ("a timer or a thread", None)
     if maker.kind == "callback":
-        if maker.who == TIMER:
-            return "the sleep is over", None
-        if maker.who == TIMEOUT:
-            return "the timeout is over", None
+        if maker.who in _OVER:
+            return _OVER[maker.who], None
         above = story.at(maker.by)
         if maker.internal and above is not None and above.kind == "step" and above.who != moment.who:
             what = f"{story.label_of(above.who)} ended" if above.end else f"woken by {story.name(above)}"
@@ -269,9 +274,10 @@ def woken(story: Story, moment: Moment) -> tuple[str, Moment | None]:
     if maker.who == moment.who and maker.kind == "step":
         return "let others go first", None
     verb = "started by" if moment.nth == 1 and moment.kind == "step" else "woken by"
-    if moment.cancelled:
-        verb = "cancelled by"
-    return f"{verb} {story.name(maker)}", maker
+    return f"{'cancelled by' if moment.cancelled == 'by it' else verb} {story.name(maker)}", maker
+
+
+_OVER = {TIMER: "the sleep is over", TIMEOUT: "the timeout is over"}
 
 
 def did(moment: Moment) -> str:

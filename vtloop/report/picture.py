@@ -98,18 +98,18 @@ class Picture:
     # -- places -------------------------------------------------------------------------------------------------
 
     def _lane_of(self, moment: Moment) -> str:
-        if moment.kind == "choice":
-            owner = self._story.at(moment.by)
-            return owner.who if owner is not None and owner.kind == "step" and owner.who in self._scene.lanes else LOOP
-        return moment.who if moment.kind == "step" else LOOP
+        owner = self._story.at(moment.by) if moment.kind == "choice" else moment
+        if owner is not None and owner.kind == "callback" and owner.internal:
+            owner = self._story.woke(owner)  # a timer is drawn with the task that it wakes
+        return owner.who if owner is not None and owner.kind == "step" and owner.who in self._scene.lanes else LOOP
 
     def _place_lanes(self) -> None:
         need = dict.fromkeys(self._lanes, NARROW * 1.0)
         for row in self._scene.rows:
             if isinstance(row, Moment):
-                longest = max(map(len, self._texts(row)), default=0)
+                longest = max(map(len, self._texts(row)), default=0) * CHARACTER + 24
                 lane = self._lane_of(row)
-                need[lane] = min(max(need[lane], longest * CHARACTER + 24), WIDE)
+                need[lane] = min(max(need[lane], longest, len(self._what(row)) * 6.6 + 44), WIDE)
         for name in self._lanes:
             need[name] = max(need[name], min(len(self._story.label_of(name)) * 7.6 + 20, WIDE))
         # Lanes that the story is not about give way first, the widest of them first.

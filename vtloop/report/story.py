@@ -74,7 +74,8 @@ class Moment:
         waits: What it waits for afterwards, in words; empty when it has ended or only let others go first.
         end: ``"returned"``, ``"raised"``, ``"cancelled"``; empty when it goes on.
         error: What it raised, in a line.
-        cancelled: Whether it resumed because of a cancellation.
+        cancelled: ``"by it"`` when it resumed because what made it ready cancelled it, ``"later"`` when a cancellation
+            came after it had become ready; else empty.
         internal: Whether it is a callback of asyncio's or vtloop's own.
     """
 
@@ -95,7 +96,7 @@ class Moment:
     waits: str = ""
     end: str = ""
     error: str = ""
-    cancelled: bool = False
+    cancelled: str = ""
     internal: bool = False
 
 
@@ -212,12 +213,16 @@ class Story:
             return f"callback {moment.who}"
         if moment.who in _KNOWN:
             return _KNOWN[moment.who]
-        start = self._index_of(moment) + 1
-        # What a callback makes ready stands in the line at once, so it is near.
-        near = self.moments[start : start + 200]
-        woken = next((one for one in near if one.by == moment.number and one.kind == "step"), None)
+        woken = self.woke(moment)
         to_whom = f" for {self.label_of(woken.who)}" if woken is not None else ""
         return f"the timer{to_whom}" if moment.who == TIMER else f"callback {moment.who}{to_whom}"
+
+    def woke(self, moment: Moment) -> Moment | None:
+        """The first step that a callback made ready."""
+        start = self._index_of(moment) + 1
+        # It stands in the line at once, so it is near.
+        near = self.moments[start : start + 200]
+        return next((one for one in near if one.by == moment.number and one.kind == "step"), None)
 
     def passed_over(self, moment: Moment) -> list[Moment | Left]:
         """What stood ready before ``moment`` and was passed over for it, oldest first, with its own later event."""

@@ -116,7 +116,7 @@ class _Table:
             lines += _wrapped(f"<- {why}", column)
         elif maker is not None and maker.kind == "step" and moment.nth > 1:
             lines += _wrapped(f"<- {self._short(maker.who)} step {maker.nth}", column)
-        elif why in ("the timeout is over", "the sleep is over"):
+        elif why.startswith("the "):
             lines.append(f"<- {why}")
         lines += [self._code(spot) for spot in shown_lines(self._story, moment, MOST_LINES)]
         ended = did(moment)

@@ -65,7 +65,9 @@ class Teller(Recording):
         self._makers: dict[int, int | None] = {}  # of each item in the line: the event during which it arrived
         self._pending: dict[str, weakref.ref[asyncio.Task[Any]]] = {}
         self._unstarted: dict[int, weakref.ref[asyncio.Task[Any]]] = {}  # by number of arrival
-        self._cancels: dict[str, int] = {}
+        self._cancels: dict[str, int] = {}  # requests that each task had at the end of its last step
+        self._woken: list[tuple[int, weakref.ref[asyncio.Task[Any]]]] = []  # what arrived during this event
+        self._cancels_then: dict[int, int] = {}  # the requests of each at the end of that event, by number of arrival
         self._stood: dict[str, Spot | None] = {}
         self._first = self._next = 0  # numbers of arrival of this loop's line begin here, and of the next one's
         self._places = Places()
@@ -92,9 +94,11 @@ class Teller(Recording):
         born = self._first + item[1]
         self._next = max(self._next, born + 1)
         self._makers[born] = self._now.number if self._now is not None else None
-        if item[5] is None:
-            with suppress(TypeError):
-                self._unstarted[born] = weakref.ref(task_of(item[3]))  # type: ignore[arg-type]
+        task: Any = task_of(item[3]) if item[3] is not None else None
+        if isinstance(task, asyncio.Task):
+            self._woken.append((born, weakref.ref(task)))
+            if item[5] is None:
+                self._unstarted[born] = self._woken[-1][1]
 
     def taken(self, item: Item, index: int, options: int) -> None:
         """An item is about to run; the one before it is over."""
@@ -169,8 +173,10 @@ class Teller(Recording):
             self._task = weakref.ref(task)
             if name not in self._pending:
                 self._pending[name] = self._task
+        before, then = self._cancels.get(name, 0), self._cancels_then.pop(moment.born, 0)
         cancels = task.cancelling() if isinstance(task, asyncio.Task) else 0
-        moment.cancelled = cancels > self._cancels.get(name, 0)
+        if cancels > before:
+            moment.cancelled = "by it" if then > before else "later"
         self._cancels[name] = cancels
 
     def _open_lane(self, name: str, task: Any, born: int) -> None:
@@ -180,6 +186,11 @@ class Teller(Recording):
 
     def _finish(self) -> None:
         """The event that went on is over: what it ran, and where its task stands now."""
+        for born, woken in self._woken:
+            task = woken()
+            if task is not None and not task.done() and task.cancelling():
+                self._cancels_then[born] = task.cancelling()
+        self._woken.clear()
         moment, self._now = self._now, None
         ref, self._task = self._task, None
         if moment is None:

@@ -23,12 +23,13 @@ _NEVER = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "self"
 
 def meeting(first: Sequence[Spot], then: Sequence[Spot]) -> tuple[Spot, Spot] | None:
     """A line of each that name the same thing; of the lines of ``first`` rather one that writes or calls."""
-    named = [(spot, _names(spot.source)) for spot in first]
-    for later in then:
-        names = _names(later.source)
-        shared = [spot for spot, others in named if names & others]
-        if shared:
-            return next((spot for spot in shared if _WRITE.search(_bare(spot.source))), shared[0]), later
+    for awaits in (False, True):  # a line that awaits only names what the lines below it touch
+        named = [(spot, _names(spot.source)) for spot in first if awaits or "await " not in spot.source]
+        for later in (spot for spot in then if awaits or "await " not in spot.source):
+            names = _names(later.source)
+            shared = [spot for spot, others in named if names & others]
+            if shared:
+                return next((spot for spot in shared if _WRITE.search(_bare(spot.source))), shared[0]), later
     return None
 
 
