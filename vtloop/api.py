@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
+from vtloop.chunks import frozen_heap
 from vtloop.clock import VirtualClock
 from vtloop.errors import ReplayError, UsageError
 from vtloop.explore import Campaign, Exploration
@@ -131,7 +132,8 @@ def shrink(
     again = failure_from(outcome, failure.run if isinstance(failure, Failure) else 0, trace.target, _python_command)
     if isinstance(failure, Failure):
         again.found = failure.found
-    small = shrunk_failure(again, outcome, run_once, replays=replays, seconds=seconds, command=_python_command)
+    with frozen_heap(many=False):
+        small = shrunk_failure(again, outcome, run_once, replays=replays, seconds=seconds, command=_python_command)
     _note(small)
     return small
 

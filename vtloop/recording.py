@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from vtloop.clock import VirtualClock, seconds_text
-from vtloop.keys import NO_TASK, START, Key, Keys
+from vtloop.keys import NO_TASK, Key, Keys
 from vtloop.ready import Item, ReadyLine
-from vtloop.trace import Choice
+from vtloop.trace import Choice, plain_words
 
 __all__ = ["Event", "Recording"]
 
@@ -95,7 +95,7 @@ class Recording(Keys):
         super().chosen(kind, index, options)
         if index:
             task, step = self.step
-            words = f"{kind}: {index} of {options} after {_step_words(self.step)}"
+            words = plain_words(kind, task, step, index, options)
             self._deviation(Choice(kind, task, step, nth, index, options, words), -1 - self._before)
         self._note(kind, index, options)
 
@@ -155,4 +155,4 @@ def _step_words(key: Key) -> str:
     task, step = key
     if task == "turn":
         return f"the end of turn {step}"
-    return "the start" if key == START else f"{task} step {step}"
+    return f"{task} step {step}"

@@ -160,6 +160,7 @@ class Shrinker:
         if self._look_below(first):
             self._weaken()
         self._truncate()
+        self._keep_last()
         self._leave_out_groups()
         cost = None
         while attempts.best.cost != cost:
@@ -191,23 +192,21 @@ class Shrinker:
         Lag may take the place of what is left out where the failing run was allowed not to be exact.
         """
         options = self._attempts.best.options
-        cancel, stretch, ceiling, _ = self._attempts.best.needs
-        inexact = bool(first.lag or first.stretch)
-        if cancel or stretch:
-            ceiling = max(ceiling, LEVELS.index(first.interleave) + 1)
-        for level in LEVELS[:ceiling]:
+        cancel, stretch, level, _ = self._attempts.best.needs
+        highest = LEVELS.index(first.interleave) + 1
+        lags = LAGS[::-1] if stretch or options.lag else (0.0,)
+        below = [((), interleave) for interleave in LEVELS[: highest if cancel or stretch else level]]
+        if options.cancel:
+            below += [(options.cancel, interleave) for interleave in LEVELS[: highest if stretch else level]]
+        for cancels, interleave in below:
             for number in range(BELOW):
-                lag = LAGS[-1 - number % len(LAGS)] if inexact and (options.lag or stretch) else 0.0
-                drawn = {
-                    "seed": run_seed(options.seed or 0, number),
-                    "scheduler": DRAWN_BY[number % len(DRAWN_BY)],
-                    **{"interleave": level, "lag": lag, "stretch": 0.0, "cancel": ()},
-                }
-                found = self._attempts.search(with_values(options, **drawn))
+                drawn = {"seed": run_seed(options.seed or 0, number), "scheduler": DRAWN_BY[number % len(DRAWN_BY)]}
+                drawn |= {"interleave": interleave, "lag": lags[number % len(lags)]}
+                found = self._attempts.search(with_values(options, **drawn, stretch=0.0, cancel=cancels))
                 if found:
                     return True
                 if found is None:
-                    break  # every run of this level is the same
+                    break  # all these runs are the same
         return False
 
     def _truncate(self) -> None:
@@ -218,13 +217,21 @@ class Shrinker:
             if not attempts.adopt(attempts.best.having(attempts.best.choices[:middle])):
                 low = middle + 1
 
+    def _keep_last(self) -> None:
+        """Only the last choices, ever more of them: what comes before is often beside the point."""
+        attempts, size = self._attempts, 1
+        while size < len(attempts.best.choices):
+            if attempts.adopt(attempts.best.having(attempts.best.choices[-size:])):
+                return
+            size *= 2
+
     def _leave_out_groups(self) -> None:
         """All choices of a kind, then, where there are many, all of a task."""
         attempts = self._attempts
         for kind in dict.fromkeys(choice.kind for choice in attempts.best.choices):
             attempts.adopt(attempts.best.having(one for one in attempts.best.choices if one.kind != kind))
         tasks = list(dict.fromkeys(choice.task for choice in attempts.best.choices))
-        if 3 * len(tasks) < len(attempts.best.choices):
+        if 4 * len(tasks) < len(attempts.best.choices):
             for task in tasks:
                 attempts.adopt(attempts.best.having(one for one in attempts.best.choices if one.task != task))
 

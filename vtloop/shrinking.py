@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vtloop.api import replay_outcome
+from vtloop.chunks import frozen_heap
 from vtloop.commands import Quiet, Request, keep
 from vtloop.console import failure_text
 from vtloop.errors import UsageError
@@ -42,7 +43,8 @@ def shrink(request: Request) -> int:
                 console.data({"command": "shrink", "target": target.text, "failure": None})
                 return 0
             found = failure_from(outcome, trace.outcome.get("found", {}).get("run", 0), target.text)
-            small = shrunk_failure(found, outcome, quieted.execute, replays=given.replays, seconds=given.seconds)
+            with frozen_heap(many=False):
+                small = shrunk_failure(found, outcome, quieted.execute, replays=given.replays, seconds=given.seconds)
         path = _stored(request, target, small)
         return _told(request, found, small, quieted.printed, path)
 

@@ -23,7 +23,7 @@ from vtloop.errors import TraceError
 from vtloop.options import RUN_DEFAULTS, Options, resolve
 from vtloop.writing import write_whole
 
-__all__ = ["FORMAT", "REPLAY", "TOKEN_LIMIT", "TOKEN_PREFIX", "Choice", "Trace", "check_of", "read"]
+__all__ = ["FORMAT", "REPLAY", "TOKEN_LIMIT", "TOKEN_PREFIX", "Choice", "Trace", "check_of", "plain_words", "read"]
 
 FORMAT = 2
 """The version of the format; a file or token of a newer one is refused.
@@ -75,12 +75,7 @@ class Choice:
         """The choice for people, as well as it is known: a token has no words."""
         if self.words:
             return self.words
-        step = f"{self.task} step {self.step}"
-        if self.kind == "step":
-            return f"{step} ran {-self.age} places early"
-        if self.kind == "hold":
-            return f"{step} stood back for {self.index} others"
-        return f"{self.kind}: {self.index} of {self.options} after {step}"
+        return plain_words(self.kind, self.task, self.step, self.index, self.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +137,18 @@ class Trace:
             return write_whole(path, self.to_json())
         except OSError as exc:
             raise TraceError(f"the trace cannot be written to {str(path)!r}: {exc.strerror}") from exc
+
+
+def plain_words(kind: str, task: str, step: int, index: int, options: int) -> str:
+    """A choice in words that its fields alone give."""
+    who = f"{task} step {step}" if step else f"the {task}"
+    if kind == "step":
+        return f"{who} ran before {index} others"
+    if kind == "hold":
+        return f"{who} stood back while {index} others ran"
+    if kind.startswith("cancel "):
+        return f"{task} was cancelled {kind.removeprefix('cancel ')} its step {step}"
+    return f"{kind}: {index} of {options} after {who}"
 
 
 def made_by() -> dict[str, Any]:
