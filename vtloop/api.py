@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from vtloop.chunks import frozen_heap
 from vtloop.clock import VirtualClock
+from vtloop.entropy import RUNS_PER_SEED
 from vtloop.errors import ReplayError, UsageError
-from vtloop.explore import Campaign, Exploration
+from vtloop.explore import Campaign, Exploration, Resources
 from vtloop.finding import Failure, failure_from
 from vtloop.loop import EventLoop
 from vtloop.options import FACTORY_DEFAULTS, RUN_DEFAULTS, resolve
@@ -57,36 +60,61 @@ def run(
     return _deliver(outcome)  # type: ignore[no-any-return]
 
 
+@dataclass(frozen=True, slots=True)
+class _Function:
+    """A function for another process."""
+
+    main: Main
+
+    def opened(self) -> AbstractContextManager[Callable[..., Outcome]]:
+        """What makes one run."""
+        return nullcontext(functools.partial(execute, self.main))
+
+
 def explore(
     main: Main,
     *,
-    runs: int = 1000,
+    runs: int | None = None,
     seed: int = 0,
     scheduler: Any = "portfolio",
     interleave: str | None = None,
     exact_time: bool | None = None,
+    jobs: int = 1,
+    executor: Any = None,
+    budget: float | None = None,
     **options: Any,
 ) -> Exploration:
     """Run ``main`` up to ``runs`` times, each in another order, until one run fails.
 
+    What is found does not depend on ``jobs`` or ``executor``: the failing run with the lowest number counts.
+
     Args:
         main: A zero-argument callable giving a coroutine.
-        runs: How many runs at most.
+        runs: How many runs at most; None for 1,000, or with a budget for 1,000,000, which is how many there are.
         seed: The base seed; run ``i`` depends on it, on ``i`` and on the options alone.
         scheduler: ``"portfolio"`` (run 0 in asyncio's own order, then a mix), or one scheduler for all runs.
         interleave: The strongest level; weaker ones are mixed in. Default ``"tasks"``.
         exact_time: True leaves lag and stretch out.
+        jobs: How many processes make runs. Where processes cannot be forked, ``main`` must be a function of a module.
+        executor: Whose workers make them instead: anything with ``concurrent.futures``'s ``submit``, a pool or a
+            cluster; ``jobs`` then says how many chunks of runs are under way, at least two per processor of this
+            machine.
+        budget: Real seconds after which no further run begins.
         **options: As for `run`.
 
     Raises:
         NondeterminismError: A failing run did not come back when it was played back.
-        UsageError: An unknown option or value.
+        UsageError: An unknown option or value, or a ``main`` that cannot be sent to other processes.
+        VtloopError: A worker died.
     """
+    resources = Resources(jobs, executor, budget, _Function(main))
+    if runs is None:
+        runs = 1000 if budget is None else RUNS_PER_SEED
     plan = Plan.of(runs=runs, seed=seed, scheduler=scheduler, interleave=interleave, exact_time=exact_time, **options)
     if not callable(main):
         raise UsageError(f"explore needs a function that gives a new coroutine for every run, got {main!r}")
     run_once = functools.partial(execute, main)
-    found = Campaign(plan, run_once, command=_python_command, count_orders=True).search()
+    found = Campaign(plan, run_once, command=_python_command, resources=resources, count_orders=True).search()
     if found.failure is not None:
         _note(found.failure)
     return found

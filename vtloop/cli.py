@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from vtloop import checking, commands, comparing, replaying, showing, shrinking
+from vtloop import checking, commands, comparing, exploring, replaying, showing, shrinking
 from vtloop.commands import Request
 from vtloop.console import Console
 from vtloop.errors import NondeterminismError, ReplayError, UsageError, allowed
@@ -141,11 +141,18 @@ def _parser() -> _Parser:
     run.add_argument("target", metavar="TARGET", help=FORMS)
     _add_options(run)
 
-    explore = _command(parts, "explore", commands.explore, "run in many orders until one fails")
+    explore = _command(parts, "explore", exploring.explore, "run in many orders until one fails")
     explore.add_argument("target", metavar="TARGET", help=FORMS)
     explore.add_argument(
-        "-n", "--runs", type=_whole("-n"), default=1000, metavar="N", help="how many runs at most (1000)"
+        "-n", "--runs", type=_whole("-n"), metavar="N", help="how many runs at most (1000; with --budget 1000000)"
     )
+    explore.add_argument(
+        "-j", "--jobs", type=_whole("-j"), default=1, metavar="JOBS", help="how many processes make runs (1)"
+    )
+    explore.add_argument(
+        "--budget", type=_duration, metavar="TIME", help="begin no run after 30s, 5m, 1h (a plain number: seconds)"
+    )
+    explore.add_argument("--resume", action="store_true", help="go on behind the last run of the earlier exploration")
     explore.add_argument("-s", "--show-output", action="store_true", help="let the program print during every run")
     explore.add_argument("--no-shrink", action="store_true", help="show the failing run as it was found")
     _add_options(explore)
@@ -252,6 +259,15 @@ def _words() -> dict[str, str]:
 
 def _whole(flag: str) -> Callable[[str], Any]:
     return _number(flag, "int", "runs")
+
+
+def _duration(text: str) -> float:
+    """Reads a length of time: ``30s``, ``5m``, ``1h``, or seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(s|m|h)?", text)
+    seconds = float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2] or "s"] if found is not None else 0.0
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"must be a time above 0, like 30s, 5m or 1h, got {text!r}")
+    return seconds
 
 
 def _number(flag: str, kind: str, name: str) -> Callable[[str], Any]:

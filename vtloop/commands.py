@@ -1,13 +1,12 @@
-"""The commands ``run`` and ``explore``.
+"""The command ``run``, and what commands share.
 
-Each takes a `Request` and returns an exit status.  Called by `vtloop.cli`, which turns our errors into sentences.
+A command takes a `Request` and returns an exit status.  Called by `vtloop.cli`, which turns our errors into sentences.
 Nothing is imported but the target that the command line names.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import io
 import os
 import shlex
@@ -20,22 +19,15 @@ from typing import Any, TextIO
 from vtloop.clock import seconds_text
 from vtloop.console import Console, failure_text, outcome_data, quiet
 from vtloop.errors import TraceError, UsageError
-from vtloop.explore import Campaign, Exploration
 from vtloop.finding import Failure, failure_from
 from vtloop.options import RUN_DEFAULTS, Options, resolve
-from vtloop.plan import Plan
 from vtloop.pytest_target import run_pytest
-from vtloop.ready import LEVELS
 from vtloop.run import Outcome
 from vtloop.scripts import ScriptExit
-from vtloop.store import FOLDER, Store
+from vtloop.store import Store
 from vtloop.targets import FunctionTarget, PytestTarget, Target, opened, split
-from vtloop.trace import REPLAY, Trace, read
 
-__all__ = ["Quiet", "Request", "clipped", "ended", "explore", "keep", "options_of_one", "output_of", "run"]
-
-MOST_STORED = 20
-"""How many stored failures of a target an exploration tries first."""
+__all__ = ["Quiet", "Request", "check_exact", "clipped", "ended", "keep", "left", "options_of_one", "output_of", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +58,12 @@ def options_of_one(request: Request, **defaults: Any) -> Options:
     given = {**defaults, **request.options}
     if given.get("scheduler") == "portfolio":
         raise UsageError("--scheduler portfolio is the mix of an exploration; a single run takes another one, or none")
-    _check_exact(request)
+    check_exact(request)
     return resolve(RUN_DEFAULTS, **given)
 
 
-def _check_exact(request: Request) -> None:
+def check_exact(request: Request) -> None:
+    """Refuse exact time together with what makes it inexact."""
     for name in ("lag", "stretch"):
         given = request.options.get(name)
         if request.given.exact_time and given:
@@ -110,7 +103,7 @@ def ended(console: Console, target: Target, outcome: Outcome, data: dict[str, An
         console.data(data)
         return 0
     if isinstance(error, (KeyboardInterrupt, SystemExit)):
-        return _left(console, error, f"t={seconds_text(outcome.time_ns)} s, step {outcome.steps}", data)
+        return left(console, error, f"t={seconds_text(outcome.time_ns)} s, step {outcome.steps}", data)
     if isinstance(error, UsageError):
         raise error
     failure = failure_from(outcome, 0, target.text)
@@ -126,7 +119,7 @@ def ended(console: Console, target: Target, outcome: Outcome, data: dict[str, An
     return error.status if isinstance(error, ScriptExit) and data["command"] == "run" else 1
 
 
-def _left(console: Console, error: BaseException, done: str, data: dict[str, Any]) -> int:
+def left(console: Console, error: BaseException, done: str, data: dict[str, Any]) -> int:
     """The run was left by Ctrl-C or ``sys.exit``: never a finding."""
     if isinstance(error, KeyboardInterrupt):
         console.note(f"interrupted at {done}")
@@ -147,75 +140,6 @@ def output_of(console: Console) -> Any:
 def clipped(text: str, most: int = 200) -> str:
     """``text``, cut off after ``most`` characters."""
     return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
-# -- explore ---------------------------------------------------------------------------------------------------------
-
-
-def explore(request: Request) -> int:
-    """``vtloop explore TARGET``."""
-    given, console, options = request.given, request.console, dict(request.options)
-    _check_exact(request)
-    plan = Plan.of(
-        runs=given.runs,
-        seed=options.pop("seed", 0),
-        scheduler=options.pop("scheduler", "portfolio"),
-        interleave=options.pop("interleave", None),
-        exact_time=given.exact_time or None,
-        shrink=not given.no_shrink,
-        **options,
-    )
-    with opened(given.target, request.arguments) as target:
-        if isinstance(target, PytestTarget):
-            if given.exact_time:
-                raise UsageError("--exact-time is not passed on to pytest; set exact_time=True in the test's marker")
-            passed_on = {"seed": plan.seed, **request.options, **({} if plan.shrink else {"shrink": False})}
-            return run_pytest(console, target.text, runs=given.runs, given=passed_on)
-        return _explore(request, target, plan)
-
-
-def _explore(request: Request, target: Target, plan: Plan) -> int:
-    console = request.console
-    data = {"command": "explore", "target": target.text}
-    with Quiet(target, request.given.show_output, console.json) as quieted:
-        stored = _stored(target.text, plan)
-        traces = list(stored.values())
-        campaign = Campaign(
-            plan,
-            quieted.execute,
-            target=target.text,
-            stored=traces,
-            progress=console.progress(plan.runs),
-            count_orders=True,
-        )
-        try:
-            found = campaign.search()
-        except (KeyboardInterrupt, SystemExit) as exc:
-            made = campaign.found.runs
-            console.clear()
-            console.say(f"{made} runs, no failure found up to here")
-            return _left(console, exc, f"run {made}", {**data, "runs": made})
-        finally:
-            console.clear()
-    passed = found.runs if found.failure is None else found.runs - 1
-    for path in list(stored)[:passed]:
-        path.unlink(missing_ok=True)
-        found.notes.append(f"the stored failure {path} does not fail any more: dropped")
-    return _explored(console, target, found, quieted.printed, data)
-
-
-def _explored(console: Console, target: Target, found: Exploration, printed: str, data: dict[str, Any]) -> int:
-    failure = found.failure
-    if failure is None:
-        console.say(str(found))
-        console.data({**data, **found.to_dict()})
-        return 0
-    path = keep(failure, target, always=True)
-    where = f"stored: {path}" if path is not None else f"not stored: {FOLDER}/ cannot be written to"
-    console.say(found.headline(), *found.notes, "FAILED", *failure_text(failure, printed), where)
-    console.say(*([failure.command] if failure.command else []))
-    console.data({**data, **found.to_dict(), "path": str(path) if path is not None else None, "printed": printed})
-    return 1
 
 
 class Quiet:
@@ -280,32 +204,3 @@ def _quoted(target: Target) -> str:
     """A target as one types it into a shell."""
     text, arguments = split(target.text)
     return shlex.quote(text) + (f" -- {shlex.join(arguments)}" if arguments else "")
-
-
-def _stored(text: str, plan: Plan) -> dict[Path, Trace]:
-    """Earlier failures of the target that the plan could find again, with their files."""
-    found = {}
-    name = Store(Path()).path(text)
-    for path in sorted(name.parent.glob(f"{name.stem}-*.json"))[:MOST_STORED]:
-        try:
-            trace = read(path)
-        except UsageError:
-            continue
-        options, base = trace.options, plan.options
-        within = LEVELS.index(options.interleave) <= LEVELS.index(plan.ceiling)
-        same = base == dataclasses.replace(
-            options,
-            seed=base.seed,
-            scheduler=base.scheduler,
-            interleave=base.interleave,
-            lag=base.lag,
-            stretch=base.stretch,
-            cancel=base.cancel if options.scheduler == REPLAY else options.cancel,
-        )
-        by = trace.outcome.get("found", {}).get("scheduler", options.scheduler)
-        same = same and plan.scheduler in ("portfolio", by)
-        if trace.target == text and within and same and not ((options.lag or options.stretch) and plan.exact_time):
-            found[path] = trace
-    return found
-
-

@@ -11,9 +11,10 @@ import random
 import struct
 from collections.abc import Callable, Iterator
 
-__all__ = ["draw", "run_seed", "stream", "uniforms"]
+__all__ = ["RUNS_PER_SEED", "draw", "run_seed", "stream", "uniforms"]
 
 RUNS_PER_SEED = 1_000_000
+"""How many runs a base seed has."""
 
 
 def stream(seed: int, name: str) -> random.Random:

@@ -18,6 +18,10 @@ from vtloop.plan import Plan
 __all__ = ["Borrowed"]
 
 
+CHUNK_SECONDS = 0.2
+"""What a chunk should take: a cluster needs some milliseconds to hand one out and to take it back."""
+
+
 class Borrowed:
     """The workers of an executor.
 
@@ -26,15 +30,10 @@ class Borrowed:
         size: How many chunks may be under way at a time; who has many workers needs many.
         plan: What to explore.
         program: The program for another process.
-
-    Raises:
-        UsageError: It has no ``submit``.
     """
 
     def __init__(self, executor: Any, size: int, plan: Plan, program: Program) -> None:
-        if not callable(getattr(executor, "submit", None)):
-            raise UsageError(f"executor must have submit(function, *args), as concurrent.futures has; got {executor!r}")
-        self.size = size
+        self.size, self.seconds = size, CHUNK_SECONDS
         self._executor, self._plan = executor, plan
         self._program = _portable(program)
         self._futures: dict[int, Any] = {}

@@ -12,7 +12,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from vtloop.clock import seconds_text
 from vtloop.errors import NondeterminismError, ReplayError, UsageError
 from vtloop.executors import Borrowed
 from vtloop.finding import Failure, failure_from
-from vtloop.novelty import Novelty
+from vtloop.novelty import Earlier
 from vtloop.parallel import Crowd, in_order
 from vtloop.plan import Plan
 from vtloop.playback import replay_outcome
@@ -30,7 +30,7 @@ from vtloop.run import Command, Outcome
 from vtloop.schedulers.replay import SUSPECTS, FlatReplay
 from vtloop.shrink import shrunk_failure
 from vtloop.trace import REPLAY, Trace, made_by
-from vtloop.workers import Processes
+from vtloop.workers import Processes, fork_is_safe, sendable
 
 __all__ = ["Campaign", "Execute", "Exploration", "Resources"]
 
@@ -125,6 +125,11 @@ class Resources:
         ):
             raise UsageError(f"budget must be a number of seconds above 0, or None, got {budget!r}")
 
+        if self.executor is not None and not callable(getattr(self.executor, "submit", None)):
+            raise UsageError(
+                f"executor must have submit(function, *args), as those of concurrent.futures, got {self.executor!r}"
+            )
+
     @property
     def alone(self) -> bool:
         """Whether this process makes all runs."""
@@ -143,12 +148,17 @@ class Campaign:
         progress: Called now and then, at most once a run, with what was found up to now.
         resources: Processes and seconds.
         count_orders: Whether distinct orders are counted, which costs a tenth of the speed.
-        first: The number of the first run.
-        novelty: The orders of the runs before ``first``.
+        earlier: What an earlier exploration of the same plan did: this one goes on behind it.
 
     Attributes:
         found: What was found; complete when `search` has returned, and true up to then.
-        upto: The number behind the last run that was made.
+        upto: The number behind the last run of the plan that was made.
+        passed: The places of the stored failures that did not fail any more.
+        misfits: The places of the stored failures that no longer fit the program.
+        failed: The place of the stored failure that failed still; None when none did.
+
+    Raises:
+        UsageError: Several processes are asked for, and the scheduler is an object.
     """
 
     def __init__(
@@ -162,8 +172,7 @@ class Campaign:
         progress: Callable[[Exploration], None] | None = None,
         resources: Resources | None = None,
         count_orders: bool = False,
-        first: int = 0,
-        novelty: Novelty | None = None,
+        earlier: Earlier | None = None,
     ) -> None:
         self.plan = plan
         self._execute = execute
@@ -173,10 +182,19 @@ class Campaign:
         self._progress = progress
         self._resources = resources or Resources()
         self._how = {"track_order": True} if count_orders or not self._resources.alone else {}
-        self.upto = first
-        self._last = first + plan.runs
-        self.novelty = novelty or Novelty()
-        self.found = Exploration(runs=self.novelty.runs)
+        if not self._resources.alone and not isinstance(plan.scheduler, str):
+            raise UsageError(
+                "a scheduler object may keep something from run to run, so it explores in one process only"
+            )
+        earlier = earlier or Earlier()
+        self.upto = earlier.upto
+        self._last = self.upto + plan.runs
+        self._novelty = earlier.novelty
+        self._before = earlier.elapsed
+        self.found = Exploration(runs=self.upto)
+        self.passed: list[int] = []
+        self.misfits: list[int] = []
+        self.failed: int | None = None
         self._maker = Maker(plan, execute)
         self._began = time.perf_counter()
 
@@ -187,6 +205,9 @@ class Campaign:
             NondeterminismError: A failing run did not come back when it was played back.
             VtloopError: A worker died.
         """
+        have = self._resources
+        if have.executor is None and not have.alone and not fork_is_safe():
+            sendable(have.program or Ready(self._execute), f"jobs={have.jobs}")
         self._began = time.perf_counter()
         try:
             with frozen_heap(many=self.plan.runs > 100):
@@ -198,31 +219,40 @@ class Campaign:
             self._tell()
         return self.found
 
+    def done(self) -> Earlier:
+        """What was done up to now, for an exploration that goes on behind it."""
+        return Earlier(self.upto, self._novelty, self._before + time.perf_counter() - self._began)
+
     # -- the runs ------------------------------------------------------------------------------------------------
 
     def _play_stored(self) -> None:
-        """Stored failures first; one that fails still is the finding, and is in its smallest form already."""
-        for trace in self._stored:
-            kept = None
-            if trace.options.scheduler != REPLAY:
-                outcome = self._maker.timed(trace.options)
-                kept = self._confirm(outcome, 0) if _ended_it(outcome) else None
-            else:
-                with suppress(ReplayError):  # it no longer fits the program
+        """Stored failures first; one that fails still is the finding, and was made small when it was found."""
+        for place, trace in enumerate(self._stored):
+            failure = None
+            try:
+                if trace.options.scheduler == REPLAY:
                     outcome = replay_outcome(trace, self._execute, self._command)
-                    kept = failure_from(outcome, 0, self._target, self._command) if _ended_it(outcome) else None
+                    if _ended_it(outcome):
+                        failure = failure_from(outcome, 0, self._target, self._command)
+                else:
+                    outcome = self._maker.timed(trace.options)
+                    failure = self._confirm(outcome, 0) if _ended_it(outcome) else None
+            except ReplayError:
+                self.misfits.append(place)
+            else:
+                if failure is None:
+                    self.passed.append(place)
             self.found.runs += 1
-            if kept is not None:
-                self.found.failure = kept
+            if failure is not None:
+                self.found.failure, self.failed = failure, place
                 return
 
     def _search_plan(self) -> tuple[Outcome, int] | None:
         """The failing run of the plan with the lowest number, and that number."""
-        alone = self._resources.alone
-        warm = time.perf_counter() + WARM_UP
+        alone, first, began = self._resources.alone, self.upto, time.perf_counter()
         while self.upto < self._last and self._may_go_on():
-            if not alone and self.upto and time.perf_counter() > warm:
-                return self._search_elsewhere()
+            if not alone and self.upto > first and (took := time.perf_counter() - began) > WARM_UP:
+                return self._search_elsewhere(took / (self.upto - first))
             outcome = self._maker.make(self.upto, **self._how)
             failed = _ended_it(outcome)
             self._made(outcome.order)
@@ -237,8 +267,8 @@ class Campaign:
         self.upto += 1
         self.found.runs += 1
         if order is not None:
-            self.novelty.add(order)
-            self.found.distinct = self.novelty.distinct
+            self._novelty.add(order)
+            self.found.distinct = self._novelty.distinct
 
     def _may_go_on(self) -> bool:
         """Whether a further run may begin."""
@@ -247,17 +277,16 @@ class Campaign:
 
     def _tell(self) -> None:
         """Bring the numbers of what was found up to date."""
-        found, novelty = self.found, self.novelty
+        found, novelty = self.found, self._novelty
         found.distinct, found.unseen, found.since_new = novelty.distinct, novelty.unseen, novelty.since_new
-        found.elapsed = time.perf_counter() - self._began
-        if found.failure is None and not self._may_go_on():
+        found.elapsed = self._before + time.perf_counter() - self._began
+        if found.failure is None and self.upto < self._last and not self._may_go_on():
             found.notes.append(f"the budget of {self._resources.budget:g} s is spent")
 
     # -- other processes -----------------------------------------------------------------------------------------
 
-    def _search_elsewhere(self) -> tuple[Outcome, int] | None:
-        """The rest of `_search_plan`, made by others."""
-        pace = (time.perf_counter() - self._began) / max(self.found.runs, 1)
+    def _search_elsewhere(self, pace: float) -> tuple[Outcome, int] | None:
+        """The rest of `_search_plan`, made by others; a run takes about ``pace`` seconds."""
         failed = None
         with self._crowd() as crowd:
             for made in in_order(crowd, self.upto, self._last, pace, self._may_go_on):
@@ -339,9 +368,9 @@ def _ended_it(outcome: Outcome) -> bool:
     """Whether the exploration ends with this run: it failed.
 
     Raises:
-        KeyboardInterrupt, SystemExit: The run ended with it; never a finding.
+        KeyboardInterrupt, SystemExit, UsageError: The run ended with it; never a finding.
     """
-    if isinstance(outcome.error, (KeyboardInterrupt, SystemExit)):
+    if isinstance(outcome.error, (KeyboardInterrupt, SystemExit, UsageError)):
         raise outcome.error
     return outcome.error is not None
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import base64
 from array import array
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Novelty"]
+__all__ = ["Earlier", "Novelty"]
 
 FEWEST = 10
 """With fewer runs there is no estimate."""
@@ -84,6 +85,21 @@ class Novelty:
         if not 0 <= made.since_new <= made.runs or len(made._once) > made.runs:
             raise ValueError("the numbers contradict each other")
         return made
+
+
+@dataclass(slots=True)
+class Earlier:
+    """What an exploration did up to some point, for one that goes on behind it.
+
+    Attributes:
+        upto: The number behind its last run.
+        novelty: The orders of its runs.
+        elapsed: The real seconds it took.
+    """
+
+    upto: int = 0
+    novelty: Novelty = field(default_factory=Novelty)
+    elapsed: float = 0.0
 
 
 def _packed(orders: Iterable[int]) -> str:

@@ -14,9 +14,6 @@ from vtloop.chunks import Chunk, Made, Result
 
 __all__ = ["Crowd", "in_order"]
 
-CHUNK_SECONDS = 0.05
-"""What a chunk should take: far more than it takes to hand it out."""
-
 FEWEST_SECONDS = 0.02
 """What a chunk should take at least, even near the end."""
 
@@ -29,9 +26,11 @@ class Crowd(Protocol):
 
     Attributes:
         size: How many chunks may be under way at a time.
+        seconds: What a chunk should take: far more than it takes to hand it out.
     """
 
     size: int
+    seconds: float
 
     def hand(self, chunk: Chunk) -> None:
         """Let a worker make ``chunk``."""
@@ -66,7 +65,7 @@ def in_order(crowd: Crowd, first: int, last: int, pace: float, more: Callable[[]
     under_way, ahead, limit = 0, first, last
     while True:
         while under_way < crowd.size and ahead < limit and more():
-            chunk = Chunk(ahead, _size(pace, last - ahead, crowd.size))
+            chunk = Chunk(ahead, _size(crowd, pace, last - ahead))
             ahead += chunk.count
             under_way += 1
             crowd.hand(chunk)
@@ -94,8 +93,8 @@ def in_order(crowd: Crowd, first: int, last: int, pace: float, more: Callable[[]
                 return
 
 
-def _size(pace: float, left: int, workers: int) -> int:
+def _size(crowd: Crowd, pace: float, left: int) -> int:
     """How many runs the next chunk has; smaller near the end, so that all workers end at about the same time."""
     pace = max(pace, 1e-6)
-    share = max(left / (2 * workers), FEWEST_SECONDS / pace)
-    return max(1, min(left, math.ceil(min(CHUNK_SECONDS / pace, share))))
+    share = max(left / (2 * crowd.size), FEWEST_SECONDS / pace)
+    return max(1, min(left, math.ceil(min(crowd.seconds / pace, share))))

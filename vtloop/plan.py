@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vtloop.entropy import draw, run_seed, uniforms
+from vtloop.entropy import RUNS_PER_SEED, draw, run_seed, uniforms
 from vtloop.errors import UsageError
 from vtloop.options import RUN_DEFAULTS, Options, check_level, resolve, with_values
 from vtloop.ready import LEVELS
@@ -70,6 +70,8 @@ class Plan:
         """
         if isinstance(runs, bool) or not isinstance(runs, int) or runs < 1:
             raise UsageError(f"runs must be a whole number, 1 or more, got {runs!r}")
+        if runs > RUNS_PER_SEED:
+            raise UsageError(f"runs must be at most {RUNS_PER_SEED:,}, as many as a base seed has, got {runs:,}")
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise UsageError(f"seed must be an int, got {seed!r}")
         if exact_time not in (None, True, False):

@@ -26,7 +26,11 @@ from vtloop.options import RUN_DEFAULTS
 from vtloop.plan import Plan
 from vtloop.watchdog import rest
 
-__all__ = ["Processes", "fork_is_safe"]
+__all__ = ["Processes", "fork_is_safe", "sendable"]
+
+
+CHUNK_SECONDS = 0.05
+"""What a chunk should take; to hand one out and to take it back takes 0.2 ms."""
 
 
 @dataclass(slots=True)
@@ -54,11 +58,11 @@ class Processes:
     """
 
     def __init__(self, jobs: int, plan: Plan, here: Program, program: Program) -> None:
-        self.size = jobs
+        self.size, self.seconds = jobs, CHUNK_SECONDS
         self._plan = plan
         self._workers: list[_Worker] = []
         forks = fork_is_safe()
-        sent = here if forks else _sendable(program, f"jobs={jobs}")
+        sent = here if forks else sendable(program, f"jobs={jobs}")
         method: Any = multiprocessing.get_context("fork" if forks else "spawn")
         try:
             with _interrupts_held():
@@ -215,8 +219,12 @@ def _threads() -> int:
         return threading.active_count()
 
 
-def _sendable(program: Program, wish: str) -> bytes:
-    """``program``, pickled."""
+def sendable(program: Program, wish: str) -> bytes:
+    """``program``, pickled.
+
+    Raises:
+        UsageError: It cannot be.
+    """
     try:
         return pickle.dumps(program)
     except Exception as exc:
