@@ -35,7 +35,7 @@ __all__ = ["REPLAYS", "SECONDS", "Shrinker", "Shrunk", "check_budget", "shrunk_f
 REPLAYS, SECONDS = 200, 2.0
 """The budget of a shrink: replays, and real seconds, whichever are spent first."""
 
-BELOW = 8
+BELOW = 12
 """Runs of each weaker level that are tried for the same failure."""
 
 DRAWN_BY = ("pct:depth=1", "random")
@@ -183,7 +183,12 @@ class Shrinker:
             left_out = {"stretch": not stretch, "lag": not lag, "step": not level, "hold": not level}
             left_out |= {"cancel before": not cancel, "cancel after": not cancel}
             kept = [choice for choice in best.choices if not left_out.get(choice.kind)]
-            if self._attempts.adopt(Candidate.of(with_values(best.options, interleave=LEVELS[level]), kept)):
+            options = with_values(best.options, interleave=LEVELS[level])
+            if self._attempts.adopt(Candidate.of(options, kept)):
+                return
+            # At a weaker level first steps do not change places; the wake-ups that follow them may, to the same end.
+            later = [_a_step_later(choice) for choice in kept] if level < best.needs[2] else kept
+            if later != kept and self._attempts.adopt(Candidate.of(options, later)):
                 return
 
     def _look_below(self, first: Options) -> bool:
@@ -378,6 +383,11 @@ def _lowered(choice: Choice, index: int) -> Choice:
     fewer = choice.index - index
     age = choice.age + fewer if choice.kind == "step" else choice.age - fewer if choice.kind == "hold" else choice.age
     return replace(choice, age=age, index=index)
+
+
+def _a_step_later(choice: Choice) -> Choice:
+    """A choice about a task's first step, moved to its second."""
+    return replace(choice, step=2) if choice.kind in ("step", "hold") and choice.step == 1 else choice
 
 
 def _rescaled(choice: Choice, factor: float) -> Choice:
