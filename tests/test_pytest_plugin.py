@@ -708,31 +708,79 @@ def test_a_stored_failure_runs_first_next_time(suite, pytester):
     suite(ORDER.replace("runs=50", ""), "-q").assert_outcomes(failed=1)
 
 
-def test_a_stored_failure_that_no_longer_fails_goes_with_a_note(suite, pytester):
+FIXED = ORDER.replace("await in_order()", "with __import__('contextlib').suppress(AssertionError): await in_order()")
+
+
+def test_a_stored_failure_that_passes_is_marked_fixed_and_still_tried_first(suite, pytester):
     suite(ORDER)
-    fixed = ORDER.replace(
-        "await in_order()", "with __import__('contextlib').suppress(AssertionError): await in_order()"
-    )
-    result = suite(fixed)
+    result = suite(FIXED)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
         [
-            "vtloop: the stored failure of test_it.py::test_order no longer fails and was removed",
+            "vtloop: the stored failure of test_it.py::test_order passes now: marked fixed, and still tried first",
             "vtloop: 1 test, 51 runs",
         ]
     )
-    assert stored(pytester) == []
-    assert "no longer" not in suite(None).stdout.str()
+    (path,) = stored(pytester)
+    assert path.name.endswith(".fixed.json")
+    again = suite(None)
+    again.stdout.fnmatch_lines(["vtloop: 1 test, 51 runs"])
+    assert "stored failure" not in again.stdout.str()
+    assert stored(pytester) == [path]
 
 
-def test_a_stored_failure_of_asyncios_own_order_goes_when_the_test_passes(suite, pytester):
+def test_a_failure_that_was_marked_fixed_and_comes_back_is_said_to(suite, pytester):
+    suite(ORDER)
+    (path,) = stored(pytester)
+    suite(FIXED)
+    result = suite(ORDER)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "vtloop: the stored failure of test_it.py::test_order was marked fixed and fails again",
+            "vtloop: 1 test, 1 run, 1 failure stored in .vtloop/",
+        ]
+    )
+    assert stored(pytester) == [path]
+    assert "fails again" not in suite(None).stdout.str()
+
+
+def test_a_failure_that_was_marked_fixed_stays_beside_a_new_one(suite, pytester):
+    suite(ORDER)
+    new = FIXED.replace("with __import__", "1 / (vtloop.choose(3) - 2)\n    with __import__")
+    suite(new).assert_outcomes(failed=1)
+    assert [path.name.endswith(".fixed.json") for path in stored(pytester)] == [True, False]
+    suite(ORDER).stdout.fnmatch_lines(["*was marked fixed and fails again", "vtloop: 1 test, 2 runs, 1 failure*"])
+
+
+def test_a_stored_failure_of_asyncios_own_order_is_marked_fixed_when_the_test_passes(suite, pytester):
     source = "@pytest.mark.vtloop\nasync def test_x():\n    assert {}"
     suite(source.format(0))
     assert len(stored(pytester)) == 1
     result = suite(source.format(1))
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*no longer fails and was removed", "vtloop: 1 test, 1 run"])
-    assert stored(pytester) == []
+    result.stdout.fnmatch_lines(["*passes now: marked fixed, and still tried first", "vtloop: 1 test, 1 run"])
+    (path,) = stored(pytester)
+    assert path.name.endswith(".fixed.json")
+    assert "stored failure" not in suite(None).stdout.str()
+    result = suite(source.format(0))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*was marked fixed and fails again", "vtloop: 1 test, 1 run, 1 failure stored*"])
+    assert [path.name.endswith(".fixed.json") for path in stored(pytester)] == [False]
+
+
+@pytest.mark.slow
+def test_workers_that_run_the_same_test_keep_one_failure_between_them(suite, pytester):
+    words = ("-n", "2", "--dist", "each")
+    suite(ORDER, *words, plugins=("xdist",), apart=True).assert_outcomes(failed=2)
+    (path,) = stored(pytester)
+    suite(FIXED, *words, plugins=("xdist",), apart=True).assert_outcomes(passed=2)
+    (fixed,) = stored(pytester)
+    assert fixed.name.endswith(".fixed.json")
+    result = suite(ORDER, *words, plugins=("xdist",), apart=True)
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*was marked fixed and fails again"])
+    assert stored(pytester) == [path]
 
 
 def test_a_stored_failure_that_no_longer_fits_is_dropped_and_no_failure(suite, pytester):

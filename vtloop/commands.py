@@ -190,7 +190,7 @@ def keep(failure: Failure, target: Target, always: bool = False) -> Path | None:
         store = Store(Path())
         name = store.path(target.text)
         try:
-            store._make_folder()
+            store.make_folder()
             path = failure.trace.save(name.with_name(f"{name.stem}-{failure.trace.check.replace('/', '-')}.json"))
         except (OSError, TraceError):
             path = None  # a read-only folder: the token has to do

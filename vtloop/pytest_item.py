@@ -20,7 +20,7 @@ from _pytest._code.code import Traceback
 from _pytest.logging import caplog_handler_key
 
 from vtloop.api import replay_outcome
-from vtloop.errors import ReplayError, TraceError
+from vtloop.errors import ReplayError
 from vtloop.explore import Campaign
 from vtloop.finding import Failure, failure_from
 from vtloop.loop import EventLoop
@@ -29,6 +29,7 @@ from vtloop.pytest_fixtures import Fixtures
 from vtloop.pytest_main import MainTask
 from vtloop.pytest_report import PASSED_ON, Account, describe, own_frames, replay_command, test_id
 from vtloop.pytest_settings import Settings
+from vtloop.pytest_stored import StoredFailures
 from vtloop.report.teller import teller
 from vtloop.report.telling import hand_over, refuse, story_of, wanted
 from vtloop.run import Outcome, execute
@@ -154,10 +155,12 @@ class VtloopFunction(pytest.Function):
         account, plan = self.account, self.settings.plan
         command = self._command
         account.failure = None
+        known = self._known = None if self.replays is not None or not stored else self._stored_failures()
         if self.replays is not None:
             account.failure = self._replay(self.replays, run_once, exactly=stored)
         else:
-            account.failure = self._play_stored(run_once) if stored else None
+            account.failure = known.play(run_once, command) if known is not None else None
+            again = account.failure is not None
             if account.failure is None and plan is None:
                 outcome = run_once(self.settings.options, record=True, command=command)
                 if outcome.error is not None:
@@ -169,10 +172,15 @@ class VtloopFunction(pytest.Function):
                 found = Campaign(plan, run_once, target=test_id(self), command=command).search()
                 account.failure = found.failure
                 account.runs = before + found.runs  # playing back and shrinking are no runs of the test
+            if known is not None and not again:
+                known.ended(account.failure)
         if account.failure is not None:
             raise account.failure.error
-        if self._covered:
-            self._forget(f"the stored failure of {test_id(self)} no longer fails and was removed")
+
+    _known: StoredFailures | None = None
+
+    def _stored_failures(self) -> StoredFailures:
+        return StoredFailures(self.store, test_id(self), self.settings, self.account.notes)
 
     def _run_once(
         self,
@@ -254,40 +262,6 @@ class VtloopFunction(pytest.Function):
         hand_over(path, story_of(outcome, trace, test_id(self), self._command(token) if token is not None else ""))
         return outcome
 
-    # -- stored failures ----------------------------------------------------------------------------------------
-
-    _covered = False  # the stored failure is of the very run that comes first anyway
-
-    def _play_stored(self, run_once: Callable[..., Outcome]) -> Failure | None:
-        """Play the stored failure back; it goes, with a note, when it no longer fails or no longer fits."""
-        self._covered = False
-        try:
-            trace = self.store.load(test_id(self))
-        except TraceError as exc:
-            self._forget(f"the stored failure of {test_id(self)} was dropped: {exc}")
-            return None
-        if trace is None:
-            return None
-        if trace.options.scheduler == "fifo" and self.settings.begins_plainly():
-            self._covered = True
-            return None
-        if not self.settings.admits(trace.options):
-            self._forget(f"the stored failure of {test_id(self)} was dropped: its level or lag is excluded now")
-            return None
-        try:
-            outcome = replay_outcome(self.settings.rebased(trace), run_once, self._command)
-        except ReplayError:
-            self._forget(f"the stored failure of {test_id(self)} was dropped: it no longer fits the program")
-            return None
-        if outcome.error is None:
-            self._forget(f"the stored failure of {test_id(self)} no longer fails and was removed")
-            return None
-        return failure_from(outcome, 0, test_id(self), self._command)
-
-    def _forget(self, note: str) -> None:
-        self.account.notes.append(note)
-        self.store.remove(test_id(self))
-
     def _command(self, trace: str) -> str:
         return replay_command(self, trace)
 
@@ -300,6 +274,8 @@ class VtloopFunction(pytest.Function):
         given = inner_test(self.real) is not None
         store = None if given or self.account.replayed else self.store
         told = describe(report, call.excinfo.value, self, self.account, store, self.settings.command_options)
+        if self._known is not None and "vtloop_stored" in dict(told):
+            self._known.stored_anew()
         self.user_properties += told
         report.user_properties += told
 

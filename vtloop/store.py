@@ -1,30 +1,65 @@
-"""The folder ``.vtloop/``: one trace file per failing test, run first next time.
+"""The folder ``.vtloop/``: one trace file per failure, run first next time.
 
-Called by the pytest plugin, in whichever process ran the test.  Every file is written whole or not at all, each test
-has its own, and nothing is kept in memory: parallel workers do not meet, and an interrupted run loses nothing.  The
-folder ignores itself (a ``.gitignore`` with ``*``), as pytest's and Hypothesis's do; delete that file to share the
-failures through version control.  It must never run a test, nor decide whether a failure still counts.
+Called by the pytest plugin, in whichever process ran the test, and by the command line.  A failure that passes is
+marked fixed by its file's name and kept, so that it is noticed when it comes back; the newest `MOST` of a target stay.
+Every file is written whole or not at all, a new one before an old one goes, and a mark is one renaming: parallel
+workers do not lose each other's, and an interrupted run loses nothing.  The folder ignores itself (a ``.gitignore``
+with ``*``), as pytest's and Hypothesis's do; delete that file to share the failures through version control.  It must
+never run a test, nor decide whether a failure still counts.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vtloop.errors import TraceError, UsageError
-from vtloop.trace import Trace, read
+from vtloop.trace import REPLAY, Trace, read
 
-__all__ = ["FOLDER", "Store"]
+__all__ = ["FOLDER", "MOST", "Store", "Stored", "is_fixed"]
 
 FOLDER = ".vtloop"
 
+MOST = 20
+"""How many failures of one target are kept, fixed ones included."""
+
+LOOKS = 5
+"""How often the folder is looked at when another process moves a file meanwhile."""
+
+_FIXED = ".fixed.json"
 _LONGEST_NAME = 80
 _README = """\
-Failing runs found by vtloop, one trace file per test. They run first next time and go when they no longer fail.
+Failing runs found by vtloop, one trace file per failure. They run first next time. One that passes is marked fixed
+(.fixed.json) and still runs first, so that it is noticed when it comes back.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A stored failure.
+
+    Attributes:
+        path: Its file.
+        trace: The failing run.
+    """
+
+    path: Path
+    trace: Trace
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it passed when it was last tried."""
+        return is_fixed(self.path)
+
+
+def is_fixed(path: Path) -> bool:
+    """Whether the file of a stored failure says that it is fixed."""
+    return path.name.endswith(_FIXED)
 
 
 class Store:
@@ -42,8 +77,10 @@ class Store:
         plain = re.sub(r"[^A-Za-z0-9_.\-]+", "-", target.replace(".py::", "--").replace("/", "."))
         return self.folder / f"{plain[-_LONGEST_NAME:].strip('.-')}-{zlib.crc32(target.encode()):08x}.json"
 
+    # -- reading ------------------------------------------------------------------------------------------------
+
     def load(self, target: str) -> Trace | None:
-        """The stored failure of ``target``; None when there is none.
+        """The failure in the one file of ``target``; None when there is none.
 
         Raises:
             TraceError: The file is there and cannot be used; the message says why.
@@ -59,22 +96,94 @@ class Store:
             raise TraceError(f"the trace {str(path)!r} belongs to {trace.target!r}, not to {target!r}")
         return trace
 
+    def failures(self, target: str) -> list[Stored]:
+        """All stored failures of ``target`` that can be read: those that failed first, then the fixed ones, by name."""
+        for _ in range(LOOKS):
+            found, moved = [], False
+            for path in sorted(self._files(target), key=lambda path: (is_fixed(path), path.name)):
+                try:
+                    trace = read(path)
+                except UsageError:
+                    moved = moved or not path.exists()
+                    continue
+                if trace.target == target:
+                    found.append(Stored(path, trace))
+            if not moved:
+                break
+        return found
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
     def save(self, target: str, trace: Trace) -> Path | None:
-        """Store ``trace`` for ``target``, in place of an earlier one; None where nothing can be written."""
+        """Store ``trace`` as the one failure of ``target`` that counts; None where nothing can be written."""
+        return self._write(target, trace, self.path(target))
+
+    def add(self, target: str, trace: Trace) -> Path | None:
+        """Store ``trace`` beside the other failures of ``target``; None where nothing can be written."""
+        return self._write(target, trace, self._numbered(target, trace, ".json"))
+
+    def mark_fixed(self, stored: Stored) -> Path | None:
+        """Mark a failure as fixed; None where that cannot be written, or another process was first."""
+        assert stored.trace.target is not None
+        path = self._numbered(stored.trace.target, stored.trace, _FIXED)
         try:
-            self._make_folder()
-            return replace(trace, target=target).save(self.path(target))
-        except (OSError, TraceError):
-            return None  # a read-only checkout: the token in the report has to do
+            os.replace(stored.path, path)
+            os.utime(path)  # the newest stay
+        except OSError:
+            return None
+        self._prune(stored.trace.target)
+        return path
+
+    def drop(self, path: Path) -> None:
+        """Forget a failure."""
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
     def remove(self, target: str) -> None:
-        """Forget the stored failure of ``target``, if there is one."""
-        with suppress(OSError):
-            self.path(target).unlink(missing_ok=True)
+        """Forget the failure in the one file of ``target``, if there is one."""
+        self.drop(self.path(target))
 
-    def _make_folder(self) -> None:
+    def make_folder(self) -> None:
+        """Make ``.vtloop/``, which ignores itself.
+
+        Raises:
+            OSError: It cannot be made.
+        """
         if self.folder.is_dir():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / ".gitignore").write_text("*\n", encoding="utf-8")
         (self.folder / "README.txt").write_text(_README, encoding="utf-8")
+
+    # -- parts --------------------------------------------------------------------------------------------------
+
+    def _write(self, target: str, trace: Trace, path: Path) -> Path | None:
+        try:
+            self.make_folder()
+            path = replace(trace, target=target).save(path)
+        except (OSError, TraceError):
+            return None  # a read-only checkout: the token in the report has to do
+        self._prune(target)
+        return path
+
+    def _numbered(self, target: str, trace: Trace, ending: str) -> Path:
+        """A file of its own for this run and this end of it."""
+        options, end = trace.options, trace.outcome
+        what = [trace.check, end.get("type"), end.get("place"), options.interleave, options.lag, options.stretch]
+        what += [options.seed if options.scheduler != REPLAY else [choice.key for choice in trace.choices or ()]]
+        return self.path(target).with_name(f"{self.path(target).stem}-{zlib.crc32(repr(what).encode()):08x}{ending}")
+
+    def _files(self, target: str) -> Iterator[Path]:
+        stem = self.path(target).stem
+        for path in self.folder.glob(f"{stem}*.json"):
+            if path.name == f"{stem}.json" or path.name.startswith(f"{stem}-"):
+                yield path
+
+    def _prune(self, target: str) -> None:
+        """Let the oldest go; fixed ones before those that failed."""
+        aged = []
+        for path in self._files(target):
+            with suppress(OSError):  # another process has dropped it
+                aged.append((not is_fixed(path), path.stat().st_mtime_ns, path))
+        for _, _, path in sorted(aged)[:-MOST]:
+            self.drop(path)
