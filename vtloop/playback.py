@@ -14,7 +14,7 @@ from vtloop.run import Command, Outcome
 from vtloop.schedulers.replay import SUSPECTS, KeyedReplay
 from vtloop.trace import Trace
 
-__all__ = ["replay_outcome"]
+__all__ = ["replay_loosely", "replay_outcome"]
 
 
 def replay_outcome(trace: Trace, run_once: Callable[..., Outcome], command: Command | None = None) -> Outcome:
@@ -52,6 +52,18 @@ def replay_outcome(trace: Trace, run_once: Callable[..., Outcome], command: Comm
                 data={"recorded": trace.check, "now": outcome.check},
             )
     return outcome
+
+
+def replay_loosely(trace: Trace, run_once: Callable[..., Outcome], command: Command | None = None) -> Outcome:
+    """Make those of the recorded choices that come up: the program has other data than it had."""
+    choices = trace.choices
+    if choices is None or trace.options.scheduler == "fifo":
+        return run_once(trace.options, record=True, command=command)
+
+    def scheduler(recording: Recording) -> KeyedReplay:
+        return KeyedReplay(trace.options.interleave, choices, recording, strict=False)
+
+    return run_once(trace.options, record=True, scheduler=scheduler, command=command)
 
 
 def _count(check: str) -> str:

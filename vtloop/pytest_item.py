@@ -19,12 +19,12 @@ import pytest
 from _pytest._code.code import Traceback
 from _pytest.logging import caplog_handler_key
 
-from vtloop.api import replay_outcome
 from vtloop.errors import ReplayError
 from vtloop.explore import Campaign
 from vtloop.finding import Failure, failure_from
 from vtloop.loop import EventLoop
 from vtloop.options import Options
+from vtloop.playback import replay_loosely, replay_outcome
 from vtloop.pytest_fixtures import Fixtures
 from vtloop.pytest_main import MainTask
 from vtloop.pytest_report import PASSED_ON, Account, describe, own_frames, replay_command, test_id
@@ -236,7 +236,7 @@ class VtloopFunction(pytest.Function):
                 logging.report_handler.reset()
 
     def _replay(self, trace: Trace, run_once: Callable[..., Outcome], *, exactly: bool) -> Failure | None:
-        """Play back what the user asked for; under ``@given`` only the options, in every example."""
+        """Play back what the user asked for; under ``@given`` what comes up of it, in every example."""
         self.account.replayed = True
         recorded, here = str(trace.made_by.get("python", "")), platform.python_version()
         if recorded and recorded.split(".")[:2] != here.split(".")[:2]:
@@ -247,7 +247,7 @@ class VtloopFunction(pytest.Function):
         elif exactly:
             outcome = replay_outcome(trace, run_once, command)
         else:
-            outcome = run_once(trace.options, record=True, command=command)
+            outcome = replay_loosely(trace, run_once, command)
         return failure_from(outcome, 0, test_id(self), command) if outcome.error is not None else None
 
     def _tell(self, trace: Trace, run_once: Callable[..., Outcome]) -> Outcome:
