@@ -14,13 +14,26 @@ import pytest
 import vtloop
 from benchmarks.museum import __main__ as command
 from benchmarks.museum import environments, trial
+from benchmarks.museum.aims import aims
 from benchmarks.museum.cases import CASES, SIDES, Case, load
 from benchmarks.museum.environments import Environments, NotAvailable, find_interpreter
 from benchmarks.museum.table import as_data, as_text
 from benchmarks.museum.trial import Outcome, Plan
+from vtloop.ready import LEVELS
 
 PLAN = Plan(runs=1000, fixed_runs=2000, seed=0, base_seeds=2, python=sys.executable)
-FAILURE = {"error": {"type": "E", "message": "m"}, "level": "tasks", "time": 1.5, "step": 7, "token": "vt1.x"}
+FAILURE = {
+    "error": {"type": "E", "message": "m"},
+    "level": "tasks",
+    "lag": 0.02,
+    "stretch": 0.0,
+    "time": 1.5,
+    "step": 7,
+    "token": "vt1.x",
+    "choices": ["b ran before a"],
+    "found_choices": 40,
+    "shrinking": 0.25,
+}
 REPLAYED = {"error": {"type": "E", "message": "m"}, "time": 1.5, "step": 7}
 
 
@@ -33,7 +46,7 @@ def outcome_that_shows(**changes: object) -> Outcome:
         case_of("anyio-limiter-overgrant"),
         versions={"buggy": "3.12.1", "fixed": "3.12.1"},
         found=[4, 9],
-        failure=FAILURE,
+        failures=[FAILURE, FAILURE],
         replayed=REPLAYED,
         fixed_runs=2000,
     )
@@ -46,19 +59,16 @@ def test_every_folder_is_in_the_index_and_every_case_has_its_files() -> None:
     for case in cases.values():
         assert case.scenario.is_file()
         assert all(case.requirements(side).is_file() for side in SIDES)
-        assert not case.network
+        assert case.level in LEVELS
 
 
-def test_seven_cases_are_promised() -> None:
-    assert sorted(case.identity for case in load().values() if case.promised) == [
-        "aiohttp-connector-sticky-waiters",
-        "anyio-limiter-overgrant",
-        "anyio-lock-stranded-waiter",
-        "cpython-condition-notify-lost",
-        "cpython-wait-for-swallows-cancel",
-        "databases-shared-transaction",
-        "janus-join-livelock",
-    ]
+def test_there_are_sixteen_cases() -> None:
+    assert len(load()) == 16
+
+
+def test_a_scenario_that_names_victims_says_so_in_its_needs() -> None:
+    for case in load().values():
+        assert "VICTIMS" not in case.scenario.read_text() or "cancel" in case.needs
 
 
 def test_a_case_pins_releases_or_names_interpreters() -> None:
@@ -76,7 +86,7 @@ def test_scenarios_know_nothing_of_vtloop() -> None:
     [
         (["--no-such-option"], "unrecognized arguments"),
         (["--runs", "0"], "wanted 1 or more"),
-        (["--all", "--only", "janus-join-livelock"], "not allowed with"),
+        (["--seed", "first"], "invalid int value"),
     ],
 )
 def test_a_bad_option_ends_with_2(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,8 +125,8 @@ def test_an_absent_interpreter_is_not_run_and_not_a_failure(tmp_path: Path, monk
     outcome = trial.try_case(case_of("cpython-condition-notify-lost"), Environments(tmp_path), PLAN)
     assert outcome.absent
     assert "no CPython 3.11 or 3.12" in as_text([outcome], PLAN)
-    assert command._status([outcome, outcome_that_shows()]) == 0
-    assert command._status([outcome]) == 1
+    assert command._status([outcome, outcome_that_shows(found=[4, 5])], PLAN) == 0
+    assert command._status([outcome], PLAN) == 1
 
 
 def test_a_case_is_shown_when_found_replayed_and_clean_when_fixed() -> None:
@@ -124,6 +134,8 @@ def test_a_case_is_shown_when_found_replayed_and_clean_when_fixed() -> None:
     assert outcome.shown
     text = as_text([outcome], PLAN)
     assert "run 4" in text
+    assert "tasks  0.02 s  no       1        0.2 s" in text
+    assert "choice: b ran before a" in text
     assert "1 of 1 shown" in text
     assert as_data([outcome], PLAN)["cases"][0]["median"] == 6.5
 
@@ -132,6 +144,7 @@ def test_a_case_is_shown_when_found_replayed_and_clean_when_fixed() -> None:
     "changes",
     [
         {"found": [None, 9]},
+        {"found": [4, None]},
         {"replayed": None},
         {"replayed": {**REPLAYED, "step": 8}},
         {"replayed": {**REPLAYED, "time": 1.25}},
@@ -145,7 +158,47 @@ def test_anything_less_is_not_shown(changes: dict[str, object]) -> None:
     outcome = outcome_that_shows(**changes)
     assert not outcome.shown
     assert "NOT SHOWN" in as_text([outcome], PLAN)
-    assert command._status([outcome]) == 1
+    assert command._status([outcome], PLAN) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "short"),
+    [
+        ({"found": [5, 5]}, []),
+        ({"found": [5, None]}, [0, 1, 2]),
+        ({"found": [5, 6]}, [1]),
+        ({"found": [300, 302]}, [1, 2]),
+        ({"failures": [FAILURE, {**FAILURE, "choices": ["1", "2", "3", "4"]}]}, [1, 4]),
+        ({"found": [5, 5], "failures": [FAILURE] * 4 + [{**FAILURE, "choices": ["1", "2", "3", "4"]}]}, []),
+        ({"found": [5, 5], "failures": [{**FAILURE, "level": "wakeups"}], "replayed": None}, [3, 5]),
+        ({"found": [5, 5], "fixed": FAILURE}, [6]),
+    ],
+)
+def test_aims_are_judged_over_all_cases(changes: dict[str, object], short: list[int]) -> None:
+    judged = aims([outcome_that_shows(**changes)], PLAN.runs)
+    assert [number for number, aim in enumerate(judged) if not aim.met] == short
+    assert command._status([outcome_that_shows(**changes)], PLAN) == bool(short)
+
+
+def test_without_an_outcome_nothing_counts_as_measured() -> None:
+    assert {aim.verdict for aim in aims([], PLAN.runs)} == {"not measured"}
+
+
+def test_a_child_explores_with_the_victims_of_the_scenario_and_shrinks(tmp_path: Path) -> None:
+    scenario = tmp_path / "scenario.py"
+    scenario.write_text(
+        "import asyncio\n"
+        "VICTIMS = ['victim']\n"
+        "async def scenario():\n"
+        "    task = asyncio.create_task(asyncio.sleep(1), name='victim')\n"
+        "    await asyncio.wait([task])\n"
+        "    assert not task.cancelled(), 'the victim'\n"
+    )
+    case = SimpleNamespace(scenario=scenario)
+    answer = trial._ask(Path(sys.executable), case, "explore", runs=100, seed=0, options={}, shrink=True)  # type: ignore[arg-type]
+    assert answer["failure"]["error"] == {"type": "AssertionError", "message": "the victim"}
+    assert answer["failure"]["level"] == "timing"
+    assert len(answer["failure"]["choices"]) == 1
 
 
 def test_a_child_that_breaks_is_reported(tmp_path: Path) -> None:

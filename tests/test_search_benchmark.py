@@ -28,7 +28,7 @@ def test_a_program_passes_in_asyncios_own_order(name: str, repaired: bool) -> No
 
 @each_shape
 def test_the_defect_is_found(name: str) -> None:
-    found = vtloop.explore(SHAPES[name].main(), runs=1000, **SHAPES[name].options)
+    found = vtloop.explore(SHAPES[name].main(), runs=1000, shrink=False, **SHAPES[name].options)
     assert found.failure is not None
     assert isinstance(found.failure.error, (AssertionError, KeyError, vtloop.DeadlockError))
 
@@ -44,7 +44,7 @@ def test_the_repaired_program_never_fails(name: str) -> None:
 @each_shape
 def test_the_level_is_the_weakest_that_shows_the_defect(name: str) -> None:
     shape = SHAPES[name]
-    found = vtloop.explore(shape.main(), runs=2000, interleave=shape.level, **shape.options)
+    found = vtloop.explore(shape.main(), runs=2000, interleave=shape.level, shrink=False, **shape.options)
     assert found.failure is not None
     if shape.level != LEVELS[0]:
         below = LEVELS[LEVELS.index(shape.level) - 1]
@@ -78,7 +78,7 @@ def test_figures_do_not_depend_on_the_number_of_processes() -> None:
 def test_runs_are_counted_as_explore_counts_them() -> None:
     counted = measure(["ab-ba"], ["pct:depth=2"], EFFORT).found["ab-ba", "pct:depth=2"]
     for seed, runs in enumerate(counted):
-        found = vtloop.explore(SHAPES["ab-ba"].main(), runs=50, seed=seed, scheduler="pct:depth=2")
+        found = vtloop.explore(SHAPES["ab-ba"].main(), runs=50, seed=seed, scheduler="pct:depth=2", shrink=False)
         assert (found.runs if found.failure else None) == runs
 
 

@@ -23,7 +23,7 @@ class Case:
         kind: The kind of bug, in words.
         reference: Where it was reported or repaired.
         needs: What a tool must vary to meet it.
-        network: Whether it needs one.
+        level: The weakest level that shows it, as its findings must be labelled; the fixed release is held to it.
         options: Options of ``explore`` that it asks for, such as a short watchdog for a spin without a yield.
         note: Why it asks for them, or what else to know; printed with the results. Empty for most.
         interpreters: For bugs of CPython itself: for each side the versions that will do, the preferred one first.
@@ -35,16 +35,11 @@ class Case:
     kind: str
     reference: str
     needs: tuple[str, ...]
-    network: bool
+    level: str
     options: dict[str, Any]
     note: str
     interpreters: dict[str, tuple[str, ...]]
     has_fixed: bool
-
-    @property
-    def promised(self) -> bool:
-        """Whether an exploration without injected cancels, lag or faults has to find it."""
-        return "interleave" in self.needs and not self.network
 
     @property
     def scenario(self) -> Path:
@@ -63,7 +58,7 @@ def _case(entry: dict[str, Any]) -> Case:
         kind=entry["kind"],
         reference=entry["reference"],
         needs=tuple(entry["needs"]),
-        network=entry["network"],
+        level=entry["level"],
         options=entry.get("options", {}),
         note=entry.get("note", ""),
         interpreters={side: tuple(versions) for side, versions in entry.get("interpreters", {}).items()},

@@ -20,58 +20,65 @@ Main = Callable[[], Coroutine[Any, Any, Any]]
 Answer = dict[str, Any]
 
 
-def _load(path: str) -> Main:
+def _load(path: str) -> Any:
     specification = importlib.util.spec_from_file_location("scenario", path)
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     sys.modules["scenario"] = module
     specification.loader.exec_module(module)
-    main: Main = module.scenario
-    return main
+    return module
 
 
 def _error(error: BaseException) -> Answer:
     return {"type": type(error).__qualname__, "message": str(error)}
 
 
-def _stock(main: Main, question: Answer) -> Answer:
+def _stock(scenario: Any, question: Answer) -> Answer:
     """One run on the interpreter's own loop, in real time."""
     try:
-        asyncio.run(asyncio.wait_for(main(), question["patience"]))
+        asyncio.run(asyncio.wait_for(scenario.scenario(), question["patience"]))
     except Exception as error:
         return {"error": _error(error)}
     return {"error": None}
 
 
-def _explore(main: Main, question: Answer) -> Answer:
-    """One exploration for each base seed; the failure of the last one in full."""
+def _explore(scenario: Any, question: Answer) -> Answer:
+    """One exploration; its failure, if any, shrunk when that is asked for."""
     import vtloop
 
-    answers = []
-    for seed in question["seeds"]:
+    main: Main = scenario.scenario
+    options = dict(question["options"])
+    victims = getattr(scenario, "VICTIMS", None)
+    if victims:
+        options["cancel"] = tuple(victims)
+    found = vtloop.explore(main, runs=question["runs"], seed=question["seed"], shrink=False, **options)
+    answer: Answer = {"runs": found.runs, "elapsed": found.elapsed, "failure": None}
+    if found.failure is not None:
         began = time.perf_counter()
-        found = vtloop.explore(main, runs=question["runs"], seed=seed, **question["options"])
-        answer: Answer = {"seed": seed, "runs": found.runs, "elapsed": time.perf_counter() - began, "failure": None}
-        failure = found.failure
-        if failure is not None:
-            answer["failure"] = {
-                "error": _error(failure.error),
-                "level": failure.level,
-                "time": failure.time,
-                "step": failure.step,
-                "token": failure.token,
-            }
-        answers.append(answer)
-    return {"explorations": answers}
+        failure = vtloop.shrink(found.failure, main) if question["shrink"] else found.failure
+        needs = failure.trace.options
+        answer["failure"] = {
+            "error": _error(failure.error),
+            "level": failure.level,
+            "lag": needs.lag,
+            "stretch": needs.stretch,
+            "time": failure.time,
+            "step": failure.step,
+            "token": failure.token,
+            "choices": [choice.words for choice in failure.trace.choices or ()],
+            "found_choices": len(found.failure.trace.choices or ()),
+            "shrinking": time.perf_counter() - began,
+        }
+    return answer
 
 
-def _replay(main: Main, question: Answer) -> Answer:
+def _replay(scenario: Any, question: Answer) -> Answer:
     """Play a token back: the error that comes out, and when."""
     import vtloop
 
     try:
-        vtloop.replay(question["token"], main)
+        vtloop.replay(question["token"], scenario.scenario)
     except Exception as error:
         failure = vtloop.failure_of(error)
         at = {"time": None, "step": None} if failure is None else {"time": failure.time, "step": failure.step}

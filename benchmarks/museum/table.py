@@ -5,11 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.museum.aims import aims
 from benchmarks.museum.trial import Outcome, Plan
 
 __all__ = ["as_data", "as_text", "line_of"]
 
-_HEADINGS = ("case", "python", "found at", "error", "level", "replay", "seeds", "median", "worst", "fixed", "verdict")
+_HEADINGS = (
+    "case",
+    "python",
+    "found at",
+    "seeds",
+    "median",
+    "worst",
+    "level",
+    "lag",
+    "stretch",
+    "choices",
+    "shrunk in",
+    "replay",
+    "fixed",
+    "error",
+    "verdict",
+)
 _LONGEST = 100
 
 
@@ -23,7 +40,7 @@ def _verdict(outcome: Outcome) -> str:
         return "not run"
     if outcome.shown:
         return "shown"
-    return "NOT SHOWN" if outcome.case.promised else "not yet"
+    return "NOT SHOWN"
 
 
 def _fixed(outcome: Outcome) -> str:
@@ -46,15 +63,32 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
         outcome.case.identity,
         " / ".join(dict.fromkeys(outcome.versions.values())) or "-",
         "-" if not found else "not found" if found[0] is None else f"run {found[0]:,}",
-        "-" if failure is None else failure["error"]["type"],
-        "-" if failure is None else failure["level"] or "-",
-        replay,
         f"{len(outcome.hits)} of {len(found)}" if found else "-",
         "-" if median is None else f"{median:,.4g}",
         "-" if not found else f"{outcome.hits[-1]:,}" if len(outcome.hits) == len(found) else "not found",
+        *(_finding(outcome) if failure is not None else ("-",) * 5),
+        replay,
         _fixed(outcome),
+        "-" if failure is None else failure["error"]["type"],
         _verdict(outcome),
     )
+
+
+def _finding(outcome: Outcome) -> tuple[str, ...]:
+    """Level, lag and stretch of the first finding; choices and seconds of all of them."""
+    first = outcome.failures[0]
+    seconds = [failure["shrinking"] for failure in outcome.failures]
+    return (
+        first["level"],
+        f"{first['lag']:g} s" if first["lag"] else "no",
+        f"{first['stretch']:.0%}" if first["stretch"] else "no",
+        _range([str(count) for count in sorted(outcome.choices)]),
+        _range([f"{took:.1f}" for took in sorted(seconds)]) + " s",
+    )
+
+
+def _range(sorted_texts: Sequence[str]) -> str:
+    return "-".join(dict.fromkeys((sorted_texts[0], sorted_texts[-1])))
 
 
 def line_of(outcome: Outcome) -> str:
@@ -73,6 +107,7 @@ def _notes(outcome: Outcome) -> list[str]:
     if outcome.failure is not None:
         error, failure = outcome.failure["error"], outcome.failure
         notes.append(f"{error['type']}: {_one_line(error['message'])} (t={failure['time']}, step {failure['step']})")
+        notes += [f"choice: {_one_line(words)}" for words in failure["choices"]]
         notes.append(f"token {failure['token'] or 'none'}")
     if outcome.replayed is not None and not outcome.exact:
         error = outcome.replayed["error"] or {"type": "no error", "message": ""}
@@ -90,7 +125,8 @@ def as_text(outcomes: Sequence[Outcome], plan: Plan) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     lines = [
         f"buggy: {plan.runs:,} runs from each of {plan.base_seeds} base seeds, the first {plan.seed}; "
-        f"fixed: {plan.fixed_runs:,} runs; replay in a fresh process from the token of the first find",
+        f"fixed: {plan.fixed_runs:,} runs at the level of the case; "
+        "level, lag, stretch, replay: the first find, shrunk; choices, shrunk in: least and most",
         "",
     ]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -100,7 +136,10 @@ def as_text(outcomes: Sequence[Outcome], plan: Plan) -> str:
             lines += ["", outcome.case.identity, *(f"  {note}" for note in notes)]
     tried = [outcome for outcome in outcomes if not outcome.absent]
     shown = sum(outcome.shown for outcome in tried)
-    lines += ["", f"{shown} of {len(tried)} shown" + _absent(len(outcomes) - len(tried))]
+    lines += ["", f"{shown} of {len(tried)} shown" + _absent(len(outcomes) - len(tried)), "", "aims"]
+    for aim in aims(outcomes, plan.runs):
+        line = f"  {aim.text:<72}{aim.value or '-':>9}  {aim.verdict}"
+        lines.append(f"{line}; {aim.note}" if aim.note else line)
     return "\n".join(lines)
 
 
@@ -116,4 +155,8 @@ def as_data(outcomes: Sequence[Outcome], plan: Plan) -> dict[str, Any]:
         "seed": plan.seed,
         "base_seeds": plan.base_seeds,
         "cases": [outcome.as_data() for outcome in outcomes],
+        "aims": [
+            {"text": aim.text, "value": aim.value, "met": aim.met, "note": aim.note}
+            for aim in aims(outcomes, plan.runs)
+        ],
     }

@@ -1,4 +1,4 @@
-"""What is done with one case: find the bug, play it back in a fresh process, run the fixed release.
+"""What is done with one case: find the bug, shrink it, play it back in a fresh process, run the fixed release.
 
 Every question is asked in a process of its own inside the environment of its side.
 """
@@ -53,8 +53,8 @@ class Outcome:
         absent: Whether it was not tried because an interpreter is not there, which is nobody's fault.
         stock: For each side what one run on the interpreter's own loop ended with; None when it passed.
         found: For each base seed the number of runs it took, None for one without a find.
-        failure: The first failure: error, level, time, step, token.
-        replayed: What the token gave in a fresh process.
+        failures: What was found, shrunk, for each base seed that found it.
+        replayed: What the token of the first failure gave in a fresh process.
         fixed: The failure of the fixed release, if any; `fixed_runs` says how many runs there were.
     """
 
@@ -64,10 +64,15 @@ class Outcome:
     absent: bool = False
     stock: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     found: list[int | None] = field(default_factory=list)
-    failure: dict[str, Any] | None = None
+    failures: list[dict[str, Any]] = field(default_factory=list)
     replayed: dict[str, Any] | None = None
     fixed: dict[str, Any] | None = None
     fixed_runs: int = 0
+
+    @property
+    def failure(self) -> dict[str, Any] | None:
+        """The first failure: error, level, lag, stretch, time, step, token, choices, seconds of shrinking."""
+        return self.failures[0] if self.failures else None
 
     @property
     def hits(self) -> list[int]:
@@ -82,6 +87,11 @@ class Outcome:
         return None if middle == float("inf") else middle
 
     @property
+    def choices(self) -> list[int]:
+        """To how many choices each failure was shrunk."""
+        return [len(failure["choices"]) for failure in self.failures]
+
+    @property
     def exact(self) -> bool:
         """Whether the fresh process raised the same error, type and message, at the same virtual time and step."""
         if self.failure is None or self.replayed is None:
@@ -89,25 +99,34 @@ class Outcome:
         return all(self.replayed[key] == self.failure[key] for key in ("error", "time", "step"))
 
     @property
+    def clean(self) -> bool:
+        """Whether the fixed release, if there is one, ran and never failed."""
+        return self.fixed is None and (self.fixed_runs > 0 or not self.case.has_fixed)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every finding is labelled with the level that the case is known for."""
+        return all(failure["level"] == self.case.level for failure in self.failures)
+
+    @property
     def shown(self) -> bool:
-        """Found from the first base seed, replayed exactly, and the fixed release (if there is one) clean."""
-        first = bool(self.found) and self.found[0] is not None
-        clean = self.fixed is None and (self.fixed_runs > 0 or not self.case.has_fixed)
-        return self.not_run is None and first and self.exact and clean
+        """Found from every base seed, played back exactly, and the fixed release clean."""
+        everywhere = bool(self.found) and None not in self.found
+        return self.not_run is None and everywhere and self.exact and self.clean
 
     def as_data(self) -> dict[str, Any]:
         """All of it as plain data."""
         return {
             "id": self.case.identity,
             "package": self.case.package,
-            "promised": self.case.promised,
+            "level": self.case.level,
             "shown": self.shown,
             "versions": self.versions,
             "not_run": self.not_run,
             "stock": self.stock,
             "found": self.found,
             "median": self.median,
-            "failure": self.failure,
+            "failures": self.failures,
             "replayed": self.replayed,
             "exact": self.exact,
             "fixed_runs": self.fixed_runs,
@@ -140,21 +159,21 @@ def _try_buggy(outcome: Outcome, python: Path, plan: Plan) -> None:
     outcome.stock["buggy"] = _ask(python, case, "stock", patience=_STOCK_PATIENCE)["error"]
     # One process for each base seed, so that what a failing run leaves behind can not help or hinder the next.
     for seed in range(plan.seed, plan.seed + plan.base_seeds):
-        answer = _ask(python, case, "explore", runs=plan.runs, seeds=[seed], options=case.options)["explorations"][0]
+        answer = _ask(python, case, "explore", runs=plan.runs, seed=seed, options=case.options, shrink=True)
         failure = answer["failure"]
         outcome.found.append(None if failure is None else answer["runs"])
-        if outcome.failure is None and failure is not None:
-            outcome.failure = failure
-            if failure["token"]:
-                outcome.replayed = _ask(python, case, "replay", token=failure["token"])
+        if failure is not None:
+            outcome.failures.append(failure)
+    if outcome.failure is not None and outcome.failure["token"]:
+        outcome.replayed = _ask(python, case, "replay", token=outcome.failure["token"])
 
 
 def _try_fixed(outcome: Outcome, python: Path, plan: Plan) -> None:
     case = outcome.case
     outcome.stock["fixed"] = _ask(python, case, "stock", patience=_STOCK_PATIENCE)["error"]
-    answer = _ask(python, case, "explore", runs=plan.fixed_runs, seeds=[plan.seed], options=case.options)
-    outcome.fixed = answer["explorations"][0]["failure"]
-    outcome.fixed_runs = answer["explorations"][0]["runs"]
+    options = {**case.options, "interleave": case.level}
+    answer = _ask(python, case, "explore", runs=plan.fixed_runs, seed=plan.seed, options=options, shrink=False)
+    outcome.fixed, outcome.fixed_runs = answer["failure"], answer["runs"]
 
 
 def try_case(case: Case, environments: Environments, plan: Plan) -> Outcome:

@@ -11,9 +11,11 @@ import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from typing import Any
 
 import vtloop
 from benchmarks.search.catalogue import SHAPES
+from benchmarks.search.shape import Shape
 
 __all__ = ["Effort", "Results", "measure"]
 
@@ -71,9 +73,13 @@ def _search(name: str, scheduler: str, effort: Effort) -> list[int | None]:
     logging.disable(logging.CRITICAL)  # failing programs are expected to log
     shape, found = SHAPES[name], list[int | None]()
     for seed in range(effort.seed, effort.seed + effort.repetitions):
-        search = vtloop.explore(shape.main(), runs=effort.runs, seed=seed, scheduler=scheduler, **shape.options)
+        search = vtloop.explore(shape.main(), seed=seed, scheduler=scheduler, **_options(shape, effort.runs))
         found.append(None if search.failure is None else search.runs)
     return found
+
+
+def _options(shape: Shape, runs: int) -> dict[str, Any]:
+    return {**shape.options, "runs": runs, "shrink": False}
 
 
 def _check(name: str, effort: Effort) -> tuple[str | None, int | None]:
@@ -85,7 +91,7 @@ def _check(name: str, effort: Effort) -> tuple[str | None, int | None]:
             vtloop.run(shape.main(repaired)())
         except Exception as error:
             plain = f"{type(error).__name__}: {error}"
-    search = vtloop.explore(shape.main(repaired=True), runs=effort.fixed_runs, seed=effort.seed, **shape.options)
+    search = vtloop.explore(shape.main(repaired=True), seed=effort.seed, **_options(shape, effort.fixed_runs))
     return plain, None if search.failure is None else search.runs
 
 
