@@ -82,7 +82,8 @@ def _events(story: Story) -> list[Moment]:
 def _key(moment: Moment) -> _Key:
     if moment.kind == "choice":
         return ("choice", moment.who, moment.index)
-    return (moment.kind, moment.who, moment.nth if moment.kind == "step" else 0, moment.time_ns)
+    nth = moment.nth if moment.kind == "step" else 0
+    return (moment.kind, moment.who, nth, moment.time_ns, moment.end, moment.error)
 
 
 # -- in words --------------------------------------------------------------------------------------------------------
@@ -121,7 +122,8 @@ def _first(story: Story, moment: Moment | None) -> str:
     if moment.kind == "choice":
         return told.text if told is not None else f"{moment.who}: {moment.index} of {moment.options}"
     spot = first_line(story, moment)
-    text = f"{story.name(moment)} at t={when(moment.time_ns)}"
+    ended = f", {did(moment)}" if moment.end else ""
+    text = f"{story.name(moment)} at t={when(moment.time_ns)}{ended}"
     return f"{text}: {line_text(spot)}" if spot is not None else text
 
 
@@ -131,7 +133,7 @@ def _because(story: Story, moment: Moment | None, side: str) -> list[str]:
         return []
     lines = [f"  {side} by choice {one.number}: {one.words}" for one in _choices_at(told_choices(story), moment)]
     why = woken(story, moment)[0]
-    return lines if lines or not why or why.startswith("started") else [f"  {side} ready because: {why}"]
+    return lines if lines or not why.startswith(("woken", "cancelled")) else [f"  {side} {why}"]
 
 
 def _choices_at(told: Sequence[Told], moment: Moment) -> list[Told]:

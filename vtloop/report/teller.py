@@ -15,18 +15,19 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from vtloop import turns
 from vtloop.clock import VirtualClock
 from vtloop.cpython_waits import end_of, future_waited_for
 from vtloop.diagnosis.chains import Places, plain_name
 from vtloop.diagnosis.describe import phrase
 from vtloop.diagnosis.waits import TaskWait, WaitGraph, capture
 from vtloop.handles import Handle
+from vtloop.loop import EventLoop
 from vtloop.ready import Item, ReadyLine, task_of
 from vtloop.recording import Recording
 from vtloop.report.lines import LineTracer, own_file
 from vtloop.report.story import Lane, Left, Moment, Spot, Story, spot_of
 from vtloop.run import message_of
+from vtloop.schedulers.odds import CANCEL_AFTER
 
 __all__ = ["MOST_MOMENTS", "Teller", "in_a_line", "teller"]
 
@@ -40,7 +41,9 @@ MOST_TASKS = 40
 """How many pending tasks are looked at to find out who holds a lock."""
 
 
-_RUNNER = turns.__file__
+_RUNNERS = frozenset(
+    getattr(EventLoop, name).__code__ for name in ("_run_fifo", "_run_chosen", "_run_line", "_step_once")
+)
 
 
 def teller(clock: VirtualClock) -> Recording:
@@ -125,6 +128,8 @@ class Teller(Recording):
         """A choice other than the next step was made; it is told when it deviates."""
         nth = self.place(kind)[3]
         super().chosen(kind, index, options)
+        if index and kind == CANCEL_AFTER:
+            self._look()  # before the cancellation, while the task still waits for something
         if index:
             moment = self._begin("choice", kind, nth, index, options)
             moment.by = self._now.number if self._now is not None else None
@@ -191,11 +196,18 @@ class Teller(Recording):
             if task is not None and not task.done() and task.cancelling():
                 self._cancels_then[born] = task.cancelling()
         self._woken.clear()
-        moment, self._now = self._now, None
+        self._look()
+        self._now = None
+
+    def _look(self) -> None:
+        """See what the event that goes on has run, and where its task stands; once."""
+        moment = self._now
         ref, self._task = self._task, None
         if moment is None:
             return
-        moment.lines, moment.more_lines = self._tracer.taken()
+        lines, more = self._tracer.taken()
+        if lines:
+            moment.lines, moment.more_lines = lines, more
         task = ref() if ref is not None else None
         if task is None or moment.kind != "step":
             return
@@ -268,7 +280,7 @@ class Teller(Recording):
     def _asked_at(self) -> Spot | None:
         """The line of the program that asks for a choice; None when the loop itself does."""
         frame: FrameType | None = sys._getframe(2)
-        while frame is not None and frame.f_code.co_filename != _RUNNER:
+        while frame is not None and frame.f_code not in _RUNNERS:
             if own_file(frame.f_code.co_filename):
                 return spot_of(self._places.of_instruction(frame.f_code, frame.f_lasti))
             frame = frame.f_back
