@@ -352,15 +352,50 @@ def test_a_stored_failure_that_the_exploration_could_not_find_is_left_out(cli, p
     assert out.startswith("20 runs")
 
 
-def test_a_stored_failure_that_is_mended_is_dropped_with_a_note(cli, project):
+def mend(project, mended=True):
+    """Take the assertion out of ``race``, or put it back."""
+    text = (project / "programs.py").read_text()
+    words = ("assert order == [0, 1], order", "pass  # mended")
+    (project / "programs.py").write_text(text.replace(*(words if mended else reversed(words))))
+
+
+def test_a_stored_failure_that_passes_is_marked_fixed_and_still_tried_first(cli, project):
+    cli("explore", "programs.py:race", "-n", "100")
+    (path,) = Path(".vtloop").glob("*.json")
+    mend(project)
+    status, out, _ = cli("explore", "programs.py:race", "-n", "20")
+    (fixed,) = Path(".vtloop").glob("*.json")
+    assert (status, fixed) == (0, path.with_suffix(".fixed.json"))
+    note = f"the stored failure {path} passes now: marked fixed as {fixed}, and still tried first"
+    assert note in out.splitlines()
+    status, out, _ = cli("explore", "programs.py:race", "-n", "20")
+    assert (status, out.startswith("21 runs, "), "stored failure" in out) == (0, True, False)
+
+
+def test_a_failure_that_was_marked_fixed_and_comes_back_is_said_to(cli, project):
+    cli("explore", "programs.py:race", "-n", "100")
+    mend(project)
+    cli("explore", "programs.py:race", "-n", "20")
+    (fixed,) = Path(".vtloop").glob("*.json")
+    mend(project, mended=False)
+    status, out, _ = cli("explore", "programs.py:race", "-n", "100")
+    assert status == 1
+    assert out.startswith("1 run, ")
+    assert f"the stored failure {fixed} was marked fixed and fails again" in out.splitlines()
+    (path,) = Path(".vtloop").glob("*.json")
+    assert path == Path(str(fixed).replace(".fixed", ""))
+    assert f"stored: {path}" in out.splitlines()
+
+
+def test_a_stored_failure_that_no_longer_fits_is_dropped_with_a_note(cli, project):
     cli("explore", "programs.py:race", "-n", "100")
     (path,) = Path(".vtloop").glob("*.json")
     text = (project / "programs.py").read_text()
-    (project / "programs.py").write_text(text.replace("assert order == [0, 1], order", "pass"))
+    (project / "programs.py").write_text(text.replace("async def race():", "async def race():\n    return\n"))
     status, out, _ = cli("explore", "programs.py:race", "-n", "20")
     assert status == 0
-    assert f"the stored failure {path} does not fail any more: dropped" in out.splitlines()
-    assert not path.exists()
+    assert f"the stored failure {path} no longer fits the program and was dropped" in out.splitlines()
+    assert list(Path(".vtloop").glob("*.json")) == []
 
 
 def test_where_nothing_can_be_stored_the_token_has_to_do(cli, project):

@@ -9,25 +9,23 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import shlex
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TextIO
 
 from vtloop.clock import seconds_text
 from vtloop.console import Console, failure_text, outcome_data, quiet
-from vtloop.errors import TraceError, UsageError
-from vtloop.finding import Failure, failure_from
+from vtloop.errors import UsageError
+from vtloop.finding import failure_from
+from vtloop.keeping import keep
 from vtloop.options import RUN_DEFAULTS, Options, resolve
 from vtloop.pytest_target import run_pytest
 from vtloop.run import Outcome
 from vtloop.scripts import ScriptExit
-from vtloop.store import Store
-from vtloop.targets import FunctionTarget, PytestTarget, Target, opened, split
+from vtloop.targets import FunctionTarget, PytestTarget, Target, opened
 
-__all__ = ["Quiet", "Request", "check_exact", "clipped", "ended", "keep", "left", "options_of_one", "output_of", "run"]
+__all__ = ["Quiet", "Request", "check_exact", "clipped", "ended", "left", "options_of_one", "output_of", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,33 +172,3 @@ class Quiet:
             kept.seek(0)
             self.printed = kept.read()
         return outcome
-
-
-# -- the project's own traces ----------------------------------------------------------------------------------------
-
-
-def keep(failure: Failure, target: Target, always: bool = False) -> Path | None:
-    """Set the command that plays ``failure`` back; store its trace if wanted, or if it does not fit into a token.
-
-    None when nothing was stored.
-    """
-    token = failure.token
-    path = None
-    if always or token is None:
-        store = Store(Path())
-        name = store.path(target.text)
-        try:
-            store.make_folder()
-            path = failure.trace.save(name.with_name(f"{name.stem}-{failure.trace.check.replace('/', '-')}.json"))
-        except (OSError, TraceError):
-            path = None  # a read-only folder: the token has to do
-    if token is None and path is None:
-        return None
-    failure.command = f"vtloop replay {token or shlex.quote(str(path))} {_quoted(target)}"
-    return path
-
-
-def _quoted(target: Target) -> str:
-    """A target as one types it into a shell."""
-    text, arguments = split(target.text)
-    return shlex.quote(text) + (f" -- {shlex.join(arguments)}" if arguments else "")

@@ -13,24 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from vtloop.chunks import Execute
-from vtloop.commands import Quiet, Request, check_exact, keep, left
+from vtloop.commands import Quiet, Request, check_exact, left
 from vtloop.console import Console, failure_text
 from vtloop.entropy import RUNS_PER_SEED
 from vtloop.errors import UsageError
 from vtloop.explore import Campaign, Exploration, Resources
+from vtloop.keeping import keep, settle, stored_for
 from vtloop.novelty import Earlier
 from vtloop.plan import Plan
 from vtloop.pytest_target import run_pytest
-from vtloop.ready import LEVELS
 from vtloop.resuming import Bookmark
 from vtloop.store import FOLDER, Store
 from vtloop.targets import PytestTarget, Target, opened
-from vtloop.trace import REPLAY, Trace, read
 
 __all__ = ["explore"]
-
-MOST_STORED = 20
-"""How many stored failures of a target an exploration tries first."""
 
 RUNS = 1000
 """How many runs an exploration makes when it is told neither a number nor a time."""
@@ -77,7 +73,7 @@ def _explore(request: Request, target: Target, plan: Plan, resources: Resources)
     earlier, words = bookmark.load() if request.given.resume else (Earlier(), "")
     plan = dataclasses.replace(plan, runs=min(plan.runs, RUNS_PER_SEED - earlier.upto))
     with Quiet(target, request.given.show_output, console.json) as quieted:
-        stored = _stored(target.text, plan)
+        stored = stored_for(target.text, plan)
         draw = console.progress(earlier.upto + plan.runs, resources.budget)
 
         def progress(found: Exploration) -> None:
@@ -89,7 +85,7 @@ def _explore(request: Request, target: Target, plan: Plan, resources: Resources)
             plan,
             quieted.execute,
             target=target.text,
-            stored=list(stored.values()),
+            stored=[one.trace for one in stored],
             progress=progress,
             resources=resources,
             count_orders=True,
@@ -106,11 +102,9 @@ def _explore(request: Request, target: Target, plan: Plan, resources: Resources)
         finally:
             _save(bookmark, campaign)
             console.clear()
-    for place in campaign.passed + campaign.misfits:
-        path = list(stored)[place]
-        path.unlink(missing_ok=True)
-        found.notes.append(f"the stored failure {path} does not fail any more: dropped")
-    return _explored(console, target, found, quieted.printed, data)
+    found.notes += settle(stored, campaign.passed, campaign.misfits, campaign.failed)
+    returned = stored[campaign.failed].path if campaign.failed is not None else None
+    return _explored(console, target, found, quieted.printed, data, returned)
 
 
 def _save(bookmark: Bookmark, campaign: Campaign) -> None:
@@ -119,13 +113,16 @@ def _save(bookmark: Bookmark, campaign: Campaign) -> None:
         bookmark.save(campaign.done())
 
 
-def _explored(console: Console, target: Target, found: Exploration, printed: str, data: dict[str, Any]) -> int:
+def _explored(
+    console: Console, target: Target, found: Exploration, printed: str, data: dict[str, Any], returned: Path | None
+) -> int:
+    """Print what was found; a failure takes the place of the stored one that ``returned``."""
     failure = found.failure
     if failure is None:
         console.say(str(found))
         console.data({**data, **found.to_dict()})
         return 0
-    path = keep(failure, target, always=True)
+    path = keep(failure, target, always=True, instead_of=returned)
     where = f"stored: {path}" if path is not None else f"not stored: {FOLDER}/ cannot be written to"
     console.say(found.headline(), *found.notes, "FAILED", *failure_text(failure, printed), where)
     console.say(*([failure.command] if failure.command else []))
@@ -147,30 +144,3 @@ class _Elsewhere:
         """Import the target; gives what makes one run."""
         with opened(self.text, self.arguments) as target, Quiet(target, self.loud, self.json) as quieted:
             yield quieted.execute
-
-
-def _stored(text: str, plan: Plan) -> dict[Path, Trace]:
-    """Earlier failures of the target that the plan could find again, with their files."""
-    found = {}
-    name = Store(Path()).path(text)
-    for path in sorted(name.parent.glob(f"{name.stem}-*.json"))[:MOST_STORED]:
-        try:
-            trace = read(path)
-        except UsageError:
-            continue
-        options, base = trace.options, plan.options
-        within = LEVELS.index(options.interleave) <= LEVELS.index(plan.ceiling)
-        same = base == dataclasses.replace(
-            options,
-            seed=base.seed,
-            scheduler=base.scheduler,
-            interleave=base.interleave,
-            lag=base.lag,
-            stretch=base.stretch,
-            cancel=base.cancel if options.scheduler == REPLAY else options.cancel,
-        )
-        by = trace.outcome.get("found", {}).get("scheduler", options.scheduler)
-        same = same and plan.scheduler in ("portfolio", by)
-        if trace.target == text and within and same and not ((options.lag or options.stretch) and plan.exact_time):
-            found[path] = trace
-    return found

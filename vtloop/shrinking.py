@@ -10,10 +10,11 @@ from pathlib import Path
 
 from vtloop.api import replay_outcome
 from vtloop.chunks import frozen_heap
-from vtloop.commands import Quiet, Request, keep
+from vtloop.commands import Quiet, Request
 from vtloop.console import failure_text
 from vtloop.errors import UsageError
 from vtloop.finding import Failure, failure_from
+from vtloop.keeping import keep
 from vtloop.replaying import program
 from vtloop.shrink import check_budget, shrunk_failure
 from vtloop.store import FOLDER
