@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vtloop.clock import seconds_text
+from vtloop.cpython import SLEEP_WAKEUP
 from vtloop.diagnosis.chains import Place
 from vtloop.errors import TraceError
 from vtloop.trace import Choice
@@ -286,7 +287,7 @@ class Story:
         return story
 
 
-TIMER, TIMEOUT = "_set_result_unless_cancelled", "Timeout._on_timeout"
+TIMER, TIMEOUT = getattr(SLEEP_WAKEUP, "__qualname__", ""), "Timeout._on_timeout"
 """asyncio's callbacks at the end of a sleep, and of a timeout."""
 
 _KNOWN = {TIMEOUT: "the timeout", "_stop_loop": "the end of the main task"}
