@@ -573,6 +573,8 @@ def test_show_of_a_token_with_its_target_tells_the_choices(cli):
     small = shlex.split(last_line(out))[2]
     assert "of which 1 deviates from asyncio's own order" in cli("show", small)[1]
     assert re.search(r"ran before|ran after|stood back while", cli("show", small, "programs.py:race")[1])
+    for stored in Path(".vtloop").glob("*.json"):
+        stored.unlink()
     _, out, _ = cli("explore", "programs.py:race", "-n", "100", "--no-shrink")
     token = shlex.split(last_line(out))[2]
     assert "drawn from the seed; with a TARGET they are shown in words" in cli("show", token)[1]
