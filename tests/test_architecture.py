@@ -72,6 +72,7 @@ FLOORS = {
     "plan": 8,
     "playback": 10,
     "finding": 10,
+    "lowering": 5,
     "attempts": 10,
     "shrink": 11,
     # a run explained to people
@@ -303,7 +304,7 @@ REAL = {
     "random": {"entropy"},
     "secrets": {"pytest_settings"},  # draws the seed when `seed="random"` is asked for, and prints it
     # Real seconds: how long an exploration took, patience with threads and steps, debug mode's log, progress.
-    "time": {"attempts", "explore", "chunks", "workers", "threads", "watchdog", "handles", "console"},
+    "time": {"attempts", "explore", "chunks", "workers", "resuming", "threads", "watchdog", "handles", "console"},
     "datetime": set(),
     "uuid": set(),
 }

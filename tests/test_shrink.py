@@ -18,7 +18,7 @@ from replay_program import acted
 from shrink_program import PROGRAMS, Broken, facts, late_lock, long, opposite, slow, told, two_holds
 
 import vtloop
-from vtloop.attempts import Candidate, likeness
+from vtloop.attempts import Candidate, likeness, pattern
 from vtloop.options import RUN_DEFAULTS, resolve
 from vtloop.playback import replay_outcome
 from vtloop.run import execute
@@ -519,3 +519,43 @@ def test_a_candidate_has_only_the_options_that_it_uses():
         assert getattr(used.options, name) == getattr(options, name)
         assert used.needs > plain.needs
         assert used.cost > plain.cost
+
+
+# -- names that are others in every run ------------------------------------------------------------------------------
+
+counter = iter(range(7, 1_000_000))
+
+
+async def pool():
+    """Workers named by a counter of the whole process, as some libraries have it."""
+    number, order, start = next(counter), [], asyncio.Event()
+
+    async def worker(name):
+        await start.wait()
+        order.append(name)
+
+    for name in range(4):
+        asyncio.create_task(worker(name), name=f"pool-{number}-worker-{name}")
+    await asyncio.sleep(1)
+    start.set()
+    await asyncio.sleep(1)
+    if order[0] == 2:
+        raise Broken
+
+
+def test_tasks_whose_names_have_a_number_of_the_process_are_found_again():
+    for seed in range(4):
+        failure = found(pool, seed, interleave="wakeups", exact_time=True)
+        assert (failure.shrunk, failure.minimal, len(failure.choices)) == (True, True, 1)
+        assert failure.choices[0].task == "pool-*-worker-2"
+        for source in (failure.trace, failure.token):
+            with pytest.raises(Broken) as caught:
+                vtloop.replay(source, pool)
+            assert vtloop.failure_of(caught.value).token == failure.token
+
+
+def test_what_two_names_have_in_common_is_a_pattern():
+    assert pattern("pool-13-worker-0", "pool-43-worker-0") == "pool-*-worker-0"
+    assert pattern("pool-13", "pool-13") is None
+    assert pattern("pool-13", "tool-14") is None
+    assert pattern("job-1-2", "job-3-4") == "job-*-*"

@@ -7,6 +7,7 @@ ready line alone says what may be picked, as in every run.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from typing import Any
 
 from vtloop.deviations import fewest
 from vtloop.errors import VtloopError
-from vtloop.keys import Keys
+from vtloop.keys import ANY_NUMBER, Keys
 from vtloop.options import Options, with_values
 from vtloop.ready import LEVELS
 from vtloop.recording import Recording
@@ -22,7 +23,7 @@ from vtloop.run import Outcome, place_of
 from vtloop.schedulers.replay import FlatReplay, KeyedReplay
 from vtloop.trace import REPLAY, Choice
 
-__all__ = ["Attempts", "Candidate", "Execute", "Spent", "likeness"]
+__all__ = ["Attempts", "Candidate", "Execute", "Spent", "likeness", "pattern"]
 
 Execute = Callable[..., Outcome]
 """Makes one run: ``execute(options, record=..., scheduler=..., command=...) -> Outcome``."""
@@ -47,6 +48,14 @@ def likeness(error: BaseException | None) -> Any:
     members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
     verdict = error.data.get("verdict", "") if isinstance(error, VtloopError) else ""
     return (type(error).__name__, verdict, place_of(error), sorted(map(likeness, members)))
+
+
+def pattern(name: str, other: str) -> str | None:
+    """What two names of one task have in common, if they differ in numbers alone; None if they do not differ so."""
+    parts, others = re.split(r"(\d+)", name), re.split(r"(\d+)", other)
+    if name == other or parts[::2] != others[::2]:
+        return None
+    return "".join(one if one == another else ANY_NUMBER for one, another in zip(parts, others, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +134,7 @@ class Attempts:
         self._replays, self._seconds = replays, seconds
         self._began = time.perf_counter()
         self._known: dict[Any, bool] = {}
+        self._patterns: tuple[str, ...] = ()
         self._stuck = self._goal[1] == STUCK  # each failing run takes as long as the watchdog
         self._last: tuple[Candidate, Outcome] | None = None
         options = first.options
@@ -139,9 +149,22 @@ class Attempts:
         if options.watchdog:
             self._limits["watchdog"] = min(options.watchdog, WATCHDOG_STUCK if self._stuck else WATCHDOG)
 
-    def left(self) -> int:
-        """How many runs may still be made."""
-        return self._replays - self.made
+    def steady_names(self, first: Outcome) -> None:
+        """Tell tasks apart by what stays the same: some names have a number that is another in every run.
+
+        Raises:
+            Spent: No more runs may be made.
+        """
+        names = self.recording.named
+        if all(name.startswith("Task-") or not any(map(str.isdigit, name)) for name in names):
+            return
+        again = self._again(first.options, first)
+        others = again.recording.named if again.recording is not None else names
+        self._patterns = tuple(dict.fromkeys(filter(None, map(pattern, names, others))))
+        if self._patterns:
+            again = self._again(first.options, first)
+            if again.recording is not None and likeness(again.error) == self._goal:
+                self.best, self.recording = Candidate.of(first.options, fewest(again.recording)), again.recording
 
     def fails(self, candidate: Candidate) -> bool:
         """Whether the candidate fails in the same way; one run, or none if it was asked before.
@@ -181,12 +204,7 @@ class Attempts:
         outcome = self._count(options, record=False)
         if likeness(outcome.error) != self._goal:
             return False if outcome.indices else None
-        level, indices, sizes = options.interleave, outcome.indices, outcome.sizes
-
-        def scheduler(recording: Recording) -> FlatReplay:
-            return FlatReplay(level, indices, sizes, recording)
-
-        again = self._count(options, record=True, scheduler=scheduler)
+        again = self._again(options, outcome)
         if likeness(again.error) != self._goal or again.recording is None:
             return False
         return self._keep(options, again.recording)
@@ -195,6 +213,16 @@ class Attempts:
         """A recorded run of a candidate, whatever the budget."""
         self._replays, self._seconds = self.made + 1, None
         return self._run(candidate, record=True)
+
+    def _again(self, options: Options, outcome: Outcome) -> Outcome:
+        """The run of ``outcome`` once more, choice by choice, recorded."""
+        patterns = self._patterns
+
+        def scheduler(recording: Recording) -> FlatReplay:
+            recording.take_patterns(patterns)
+            return FlatReplay(options.interleave, outcome.indices, outcome.sizes, recording)
+
+        return self._count(options, record=True, scheduler=scheduler)
 
     # -- parts --------------------------------------------------------------------------------------------------
 
@@ -220,10 +248,12 @@ class Attempts:
         return self._count(candidate.options, record=record, scheduler=self._scheduler(candidate))
 
     def _scheduler(self, candidate: Candidate) -> Callable[[Recording | None], KeyedReplay]:
-        level, choices = candidate.options.interleave, candidate.choices
+        level, choices, patterns = candidate.options.interleave, candidate.choices, self._patterns
 
         def scheduler(recording: Recording | None) -> KeyedReplay:
-            return KeyedReplay(level, choices, recording if recording is not None else Keys(), strict=False)
+            keys = recording if recording is not None else Keys()
+            keys.take_patterns(patterns)
+            return KeyedReplay(level, choices, keys, strict=False)
 
         return scheduler
 

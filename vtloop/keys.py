@@ -8,19 +8,23 @@ than the line itself does: that would change when objects die.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from vtloop.cpython import BUILTIN, STEP
 from vtloop.ready import Entry, Item, ReadyLine, task_of
 
-__all__ = ["NO_TASK", "START", "Key", "Keys"]
+__all__ = ["ANY_NUMBER", "NO_TASK", "START", "Key", "Keys"]
 
 Key = tuple[str, int]
 """``(task, its step)``; for plain callbacks ``("callback", n)``, for the end of a turn ``("turn", n)``."""
 
 START: Key = ("start", 0)
 """The key of what comes before the first step."""
+
+ANY_NUMBER = "*"
+"""In the name of a task: a number that is another in every run."""
 
 NO_TASK = ("callback", "turn")
 """In the place of a task: what is none."""
@@ -38,6 +42,7 @@ class Keys:
         after: The key of what ran last.
         step: The key of the last step of a task: what other choices are named after.
         counts_all: Whether `old_place` is asked for.
+        named: The names that tasks had when they were named, in that order.
     """
 
     def __init__(self) -> None:
@@ -45,6 +50,8 @@ class Keys:
         self.on_named: Callable[[Item, Key], None] | None = None
         self.after = self.step = START
         self.counts_all = False
+        self.named: list[str] = []
+        self._patterns: dict[str, re.Pattern[str]] = {}
         self._known: dict[Any, list[Any]] = {}  # the name of each task and how many of its steps have arrived
         self._used: dict[str, int] = {}
         self._fresh: list[Item] = []  # arrived, not named yet
@@ -52,6 +59,16 @@ class Keys:
         self._nth: dict[str, int] = {}
         self._old_nth: dict[str, int] = {}
         self._line: ReadyLine | None = None
+
+    def take_patterns(self, names: Iterable[str]) -> None:
+        """From now on tasks are called by the pattern of ``names`` that fits: ``*`` stands for a number.
+
+        For names out of a counter of the whole process, which are others in every run: ``pool-*-worker-0``.
+        """
+        for name in names:
+            pattern = re.sub(r"#\d+$", "", name)
+            if ANY_NUMBER in pattern:
+                self._patterns[pattern] = re.compile(r"\d+".join(map(re.escape, pattern.split(ANY_NUMBER))))
 
     def attach(self, line: ReadyLine) -> None:
         """Called with the line that is watched; a further line holds other tasks, even under the same names."""
@@ -106,6 +123,8 @@ class Keys:
         known = self._known.get(number)
         if known is None:
             given = task.get_name() if isinstance(task, asyncio.Task) else "task"
+            self.named.append(given)
+            given = next((name for name, fits in self._patterns.items() if fits.fullmatch(given)), given)
             count = self._used[given] = self._used.get(given, 0) + 1
             known = self._known[number] = [given if count == 1 else f"{given}#{count}", 1]
         return (known[0], 1)

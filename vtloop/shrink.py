@@ -22,13 +22,14 @@ from vtloop.deviations import fewest, holds
 from vtloop.entropy import run_seed
 from vtloop.errors import ReplayError, UsageError
 from vtloop.finding import Failure, failure_from
+from vtloop.lowering import a_step_later, lowered, mark, rescaled
 from vtloop.options import Options, with_values
 from vtloop.plan import LAGS, STRETCHES
 from vtloop.ready import LEVELS
 from vtloop.recording import Recording
 from vtloop.run import Command, Outcome
 from vtloop.schedulers.replay import KeyedReplay
-from vtloop.trace import Choice, Trace
+from vtloop.trace import Trace
 
 __all__ = ["REPLAYS", "SECONDS", "Shrinker", "Shrunk", "check_budget", "shrunk_failure"]
 
@@ -141,7 +142,7 @@ class Shrinker:
         attempts = self._attempts = Attempts(self._execute, first, self._replays, self._seconds)
         minimal, note = False, ""
         try:
-            self._stages(first.options)
+            self._stages(first)
             minimal = True
         except Spent:
             note = f"shrinking ended after {attempts.made} replays, before everything was tried"
@@ -153,11 +154,12 @@ class Shrinker:
 
     # -- the stages ---------------------------------------------------------------------------------------------
 
-    def _stages(self, first: Options) -> None:
+    def _stages(self, first: Outcome) -> None:
         """All stages, the cheapest first, the last of them until nothing becomes smaller."""
         attempts = self._attempts
+        attempts.steady_names(first)
         self._weaken()
-        if self._look_below(first):
+        if self._look_below(first.options):
             self._weaken()
         self._truncate()
         self._keep_last()
@@ -187,7 +189,7 @@ class Shrinker:
             if self._attempts.adopt(Candidate.of(options, kept)):
                 return
             # At a weaker level first steps do not change places; the wake-ups that follow them may, to the same end.
-            later = [_a_step_later(choice) for choice in kept] if level < best.needs[2] else kept
+            later = [a_step_later(choice) for choice in kept] if level < best.needs[2] else kept
             if later != kept and self._attempts.adopt(Candidate.of(options, later)):
                 return
 
@@ -200,7 +202,9 @@ class Shrinker:
         cancel, stretch, level, _ = self._attempts.best.needs
         highest = LEVELS.index(first.interleave) + 1
         lags = LAGS[::-1] if stretch or options.lag else (0.0,)
-        below = [((), interleave) for interleave in LEVELS[: highest if cancel or stretch else level]]
+        below: list[tuple[tuple[str, ...], str]] = [
+            ((), interleave) for interleave in LEVELS[: highest if cancel or stretch else level]
+        ]
         if options.cancel:
             below += [(options.cancel, interleave) for interleave in LEVELS[: highest if stretch else level]]
         for cancels, interleave in below:
@@ -263,7 +267,7 @@ class Shrinker:
             for size in ladder:
                 had = getattr(attempts.best.options, name)
                 if size < had:
-                    choices = [_rescaled(one, had / size) if one.kind == name else one for one in attempts.best.choices]
+                    choices = [rescaled(one, had / size) if one.kind == name else one for one in attempts.best.choices]
                     if attempts.adopt(Candidate.of(with_values(attempts.best.options, **{name: size}), choices)):
                         break
         at = 0
@@ -279,8 +283,8 @@ class Shrinker:
             choices = attempts.best.choices
             if at >= len(choices) or choices[at].key != key or choices[at].index <= low:
                 return
-            lowered = _lowered(choices[at], guess)
-            if attempts.adopt(attempts.best.having((*choices[:at], lowered, *choices[at + 1 :]))):
+            smaller = lowered(choices[at], guess)
+            if attempts.adopt(attempts.best.having((*choices[:at], smaller, *choices[at + 1 :]))):
                 if guess == 1:
                     return
             else:
@@ -350,10 +354,10 @@ class Shrinker:
     def _passing(self) -> Trace | None:
         """The run without a failure that has most in common with the best; of equals the one that parts last."""
         attempts = self._attempts
-        best, marks = attempts.best, [_mark(choice) for choice in attempts.best.choices]
+        best, marks = attempts.best, [mark(choice) for choice in attempts.best.choices]
 
         def apart(candidate: Candidate) -> tuple[int, int]:
-            others = {_mark(choice) for choice in candidate.choices}
+            others = {mark(choice) for choice in candidate.choices}
             missing = [at for at, mark in enumerate(marks) if mark not in others]
             options = candidate.options
             other = (options.interleave, options.lag, options.stretch) != (
@@ -372,24 +376,3 @@ class Shrinker:
         if outcome.error is not None or outcome.recording is None:
             return None
         return replace(outcome.trace(), options=candidate.options, choices=tuple(fewest(outcome.recording)))
-
-
-def _mark(choice: Choice) -> tuple[str, str, int, int, int]:
-    return (*choice.key, choice.age, choice.index)
-
-
-def _lowered(choice: Choice, index: int) -> Choice:
-    """The choice with a smaller index; for a step or a hold: past fewer others."""
-    fewer = choice.index - index
-    age = choice.age + fewer if choice.kind == "step" else choice.age - fewer if choice.kind == "hold" else choice.age
-    return replace(choice, age=age, index=index)
-
-
-def _a_step_later(choice: Choice) -> Choice:
-    """A choice about a task's first step, moved to its second."""
-    return replace(choice, step=2) if choice.kind in ("step", "hold") and choice.step == 1 else choice
-
-
-def _rescaled(choice: Choice, factor: float) -> Choice:
-    """The choice of a size with the unit made smaller by ``factor``: at most as large as it was."""
-    return replace(choice, index=max(1, min(choice.options - 1, round(choice.index * factor))))

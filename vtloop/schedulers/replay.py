@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vtloop.errors import NondeterminismError, ReplayError
-from vtloop.keys import NO_TASK, Key, Keys
+from vtloop.keys import ANY_NUMBER, NO_TASK, Key, Keys
 from vtloop.ready import Item, ReadyLine
 from vtloop.recording import Recording
 from vtloop.schedulers.base import Scheduler
@@ -89,6 +89,7 @@ class KeyedReplay(Scheduler):
         self._line: ReadyLine | None = None
         self._keys = keys
         keys.counts_all = any(choice.task in NO_TASK for choice in self._others.values())
+        keys.take_patterns(choice.task for choice in choices if ANY_NUMBER in choice.task)
         keys.wanted, keys.on_named = self._steps.keys() | self._holds.keys(), self._named
 
     def attach(self, line: ReadyLine) -> None:

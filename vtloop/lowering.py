@@ -1,0 +1,34 @@
+"""Choices nearer to asyncio's own order: the small steps of the shrinker, as functions of choices alone.
+
+Used by `vtloop.shrink`.  It must never run anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vtloop.trace import Choice
+
+__all__ = ["a_step_later", "lowered", "mark", "rescaled"]
+
+
+def mark(choice: Choice) -> tuple[str, str, int, int, int]:
+    """What makes two choices the same."""
+    return (*choice.key, choice.age, choice.index)
+
+
+def lowered(choice: Choice, index: int) -> Choice:
+    """The choice with a smaller index; for a step or a hold: past fewer others."""
+    fewer = choice.index - index
+    age = choice.age + fewer if choice.kind == "step" else choice.age - fewer if choice.kind == "hold" else choice.age
+    return replace(choice, age=age, index=index)
+
+
+def a_step_later(choice: Choice) -> Choice:
+    """A choice about a task's first step, moved to its second."""
+    return replace(choice, step=2) if choice.kind in ("step", "hold") and choice.step == 1 else choice
+
+
+def rescaled(choice: Choice, factor: float) -> Choice:
+    """The choice of a size with the unit made smaller by ``factor``: at most as large as it was."""
+    return replace(choice, index=max(1, min(choice.options - 1, round(choice.index * factor))))
