@@ -119,6 +119,7 @@ FLOORS = {
     "showing": 17,
     "comparing": 18,
     "checking": 18,
+    "listing": 18,
     "shrinking": 18,
     "cli": 19,
     "__main__": 20,

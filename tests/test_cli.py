@@ -398,6 +398,26 @@ def test_a_stored_failure_that_no_longer_fits_is_dropped_with_a_note(cli, projec
     assert list(Path(".vtloop").glob("*.json")) == []
 
 
+def test_the_stored_failures_are_listed(cli, project):
+    assert cli("stored") == (0, "no failures are stored in .vtloop/\n", "")
+    cli("explore", "programs.py:race", "-n", "100")
+    (path,) = Path(".vtloop").glob("*.json")
+    status, out, err = cli("stored")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0] == "failing    programs.py:race"
+    assert out.splitlines()[1].strip().startswith("AssertionError at programs.py:")
+    assert out.splitlines()[2].strip() == str(path)
+    assert "stored   failing" in cli("show", str(path))[1].splitlines()
+    mend(project)
+    cli("explore", "programs.py:race", "-n", "20")
+    (fixed,) = Path(".vtloop").glob("*.json")
+    assert cli("stored")[1].splitlines()[0] == "fixed      programs.py:race"
+    assert "stored   marked fixed" in cli("show", str(fixed))[1].splitlines()
+    fixed.with_name("broken.json").write_text("{")
+    rows = json.loads(cli("stored", "--json")[1])["stored"]
+    assert [row["state"] for row in rows] == ["unusable", "fixed"]
+
+
 def test_where_nothing_can_be_stored_the_token_has_to_do(cli, project):
     (project / ".vtloop").write_text("not a folder")
     status, out, _ = cli("explore", "programs.py:race", "-n", "100")
@@ -654,8 +674,8 @@ def test_a_bad_trace_file_is_refused_in_one_sentence(cli, project, how):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "a command is needed, one of run, explore, replay, shrink, show, diff, check; see vtloop --help"),
-        (["frob"], "unknown command 'frob'; allowed: 'run', 'explore', 'replay', 'shrink', 'show', 'diff', 'check'"),
+        ([], "a command is needed, one of run, explore, replay, shrink, show, diff, check, stored; see vtloop --help"),
+        (["frob"], "unknown command 'frob'; allowed: 'run', 'explore', 'replay', 'shrink', 'show', 'diff', 'check', "),
         (["run"], "run: the following arguments are required: TARGET"),
         (["run", "programs.py:fine", "--frob"], "unknown arguments: --frob; options of a run: --seed, "),
         (["run", "programs.py:fine", "a"], "unknown arguments: a; "),

@@ -1,4 +1,4 @@
-"""The command ``vtloop``: run, explore, replay, shrink, show, diff, check.
+"""The command ``vtloop``: run, explore, replay, shrink, show, diff, check, stored.
 
 Reads the command line and hands it to `vtloop.commands`; turns what comes back into an exit status.  Every option of
 `vtloop.options.Options` becomes a flag by itself.  It must never show a traceback of ours for a mistake of the user.
@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from vtloop import checking, commands, comparing, exploring, replaying, showing, shrinking
+from vtloop import checking, commands, comparing, exploring, listing, replaying, showing, shrinking
 from vtloop.commands import Request
 from vtloop.console import Console
 from vtloop.errors import NondeterminismError, ReplayError, UsageError, allowed
@@ -30,7 +30,7 @@ __all__ = ["BUG", "FOUND", "INTERRUPTED", "MISFIT", "OK", "USAGE", "main"]
 OK, FOUND, USAGE, MISFIT, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 """The exit statuses: nothing found; a failure found or reproduced; usage; the trace does not fit; ours; Ctrl-C."""
 
-COMMANDS = ("run", "explore", "replay", "shrink", "show", "diff", "check")
+COMMANDS = ("run", "explore", "replay", "shrink", "show", "diff", "check", "stored")
 
 _DESCRIPTION = "Run asyncio programs on virtual time, explore their orders, and play failures back."
 
@@ -185,6 +185,8 @@ def _parser() -> _Parser:
     check.add_argument("target", metavar="TARGET", help=FORMS)
     check.add_argument("--events-to", metavar="FILE", help=argparse.SUPPRESS)
     _add_options(check)
+
+    _command(parts, "stored", listing.stored, "list the failures in ./.vtloop/, and which of them are marked fixed")
     return parser
 
 

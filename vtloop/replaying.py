@@ -25,7 +25,7 @@ from vtloop.store import FOLDER
 from vtloop.targets import PytestTarget, Target, kind_of, opened, split
 from vtloop.trace import TOKEN_PREFIX, Trace, read
 
-__all__ = ["named_by", "program", "replay"]
+__all__ = ["is_stored", "named_by", "program", "replay"]
 
 
 def replay(request: Request) -> int:
@@ -139,7 +139,7 @@ def named_by(source: str, trace: Trace) -> tuple[str, tuple[str, ...]]:
         raise UsageError("a token does not name its program; give the TARGET after it")
     if trace.target is None:
         raise UsageError(f"the trace {source!r} names no program; give the TARGET after it")
-    if Path(FOLDER).resolve() not in Path(source).resolve().parents:
+    if not is_stored(source):
         raise UsageError(
             f"the trace {source!r} is not in this project's {FOLDER}/, so what it names is not imported; "
             f"give the TARGET after it (it says {trace.target!r})"
@@ -147,6 +147,11 @@ def named_by(source: str, trace: Trace) -> tuple[str, tuple[str, ...]]:
     text, arguments = split(trace.target)
     kind_of(text)
     return text, arguments
+
+
+def is_stored(source: str) -> bool:
+    """Whether ``source`` is a file in this project's own store."""
+    return not source.startswith(TOKEN_PREFIX) and Path(FOLDER).resolve() in Path(source).resolve().parents
 
 
 def _warn_of_version(console: Console, trace: Trace) -> None:

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from vtloop.clock import seconds_text
 from vtloop.commands import Request, clipped
 from vtloop.errors import UsageError
 from vtloop.options import OPTION_NAMES, RUN_DEFAULTS
-from vtloop.replaying import program
+from vtloop.replaying import is_stored, program
 from vtloop.report.choices import Told, told_choices
 from vtloop.report.html import page
 from vtloop.report.perfetto import trace_events_text
 from vtloop.report.story import Story
 from vtloop.report.table import table
+from vtloop.store import is_fixed
 from vtloop.telling import Played, command_of, play
 from vtloop.trace import Trace, read
 from vtloop.writing import write_whole
@@ -119,6 +121,8 @@ def _header(source: str, trace: Trace) -> list[str]:
         f", t={seconds_text(end['time_ns'])} s, step {end.get('step')}" if isinstance(end.get("time_ns"), int) else ""
     )
     lines.append(f"outcome  {kind or 'no failure'}{at}{when}")
+    if is_stored(source):
+        lines.append(f"stored   {'marked fixed' if is_fixed(Path(source)) else 'failing'}")
     return lines
 
 

@@ -112,6 +112,10 @@ class Store:
                 break
         return found
 
+    def all_files(self) -> list[Path]:
+        """The files of all stored failures, by name."""
+        return sorted(self.folder.glob("*.json"))
+
     # -- writing ------------------------------------------------------------------------------------------------
 
     def save(self, target: str, trace: Trace) -> Path | None:
