@@ -1,13 +1,37 @@
-"""Programs for explorations in several processes: functions of a module, and closures."""
+"""Programs for explorations in several processes: functions of a module, and closures; and a place to run them."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import os
+import subprocess
+import sys
+import textwrap
 import time
+from pathlib import Path
 
 import vtloop
+
+ROOT = Path(vtloop.__file__).parents[1]
+
+
+def script(body, *words, status=0, **env):
+    """What a program prints, run by itself: a process that runs tests may have threads, and then does not fork."""
+    folder = str(Path(__file__).parent)
+    head = f"import sys\nsys.path[:0] = [{folder!r}]\nfrom parallel_program import *\nimport vtloop\n"
+    text = head + textwrap.dedent(body)
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **env}
+    command = [sys.executable, "-W", "error", "-c", text, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
+    assert done.returncode == status, done.stderr
+    return done.stdout, done.stderr
+
+
+def late_seed(main):
+    """A base seed whose first failing run is not among those that are made before other processes are asked."""
+    seeds = (seed for seed in range(50) if vtloop.explore(main, seed=seed, runs=200, shrink=False).failure is None)
+    return next(seeds)
 
 
 async def busy():
@@ -76,3 +100,9 @@ def only_elsewhere(pid):
             raise ValueError
 
     return main
+
+
+async def dies_elsewhere():
+    await busy()
+    if os.getpid() != int(os.environ.setdefault("PARALLEL_HERE", str(os.getpid()))) and vtloop.choose(300) == 7:
+        os._exit(3)
