@@ -65,7 +65,11 @@ def scene_of(story: Story, told: Sequence[Told], *, lanes: int, rows: int) -> Sc
     named = {number for one in told for number in (one.moment, one.at)}
     events = [m for m in story.moments if _matters(m, within, named)]
     stars = {moment.who for one in told for moment in _about(story, one) if moment.kind == "step"}
-    stars |= {moment.who for moment in story.moments if moment.end == "raised" and moment.lines}
+    raisers: dict[str, str] = {}  # who raised it first: whoever awaits that task only passes it on
+    for moment in story.moments:
+        if moment.end == "raised":
+            raisers.setdefault(moment.error, moment.who)
+    stars |= set(raisers.values())
     scene = Scene(shown, stars & within, len(story.lanes) - len(shown), marks=marks)
     scene.hidden_events = sum(m.kind == "step" and m.who not in within for m in story.moments)
     scene.rows = list(events) if len(events) <= rows else _folded(events, named, rows)
