@@ -57,7 +57,9 @@ class _Table:
         heads = [_clip(story.label_of(name), width) for name, width in self._columns.items()]
         lines = [self._row("t (s)", heads), self._rule("=")]
         if self._file:
-            lines.insert(0, f"lines without a file are of {self._file}")
+            words, room = "lines without a file are of ", max(self._width - 31, 4)
+            short = len(self._file) <= room
+            lines.insert(0, words + (self._file if short else f"...{self._file[-room:]}"))
         if story.dropped:
             lines.append(f"... the first {story.dropped:,} events are not kept ...")
         for row in scene.rows:
