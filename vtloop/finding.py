@@ -99,7 +99,8 @@ class Failure:
         """At most eleven lines: what failed, when, on what it rests, and the command to paste."""
         found = self.found or self.trace.options
         message = message_of(self.error).split("\n", 1)[0]
-        by = f", scheduler {_name(found.scheduler)}" if found.scheduler != REPLAY else ""
+        scheduler = self._scheduler()
+        by = f", scheduler {scheduler}" if scheduler != REPLAY else ""
         who = f"seed {found.seed}{by}" if found.seed is not None else "no seed"
         lines = [
             f"{type(self.error).__name__}: {message}"[:200],
@@ -110,6 +111,11 @@ class Failure:
         if self.command:
             lines.append(f"replay: {self.command}")
         return lines
+
+    def _scheduler(self) -> str:
+        """What found the run, as far as it is known."""
+        known = self.trace.found.get("scheduler")
+        return str(known or _name((self.found or self.trace.options).scheduler))
 
     def _about_shrink(self) -> str:
         if not self.shrunk:
@@ -151,7 +157,7 @@ class Failure:
             "shrunk": self.shrunk,
             "minimal": self.minimal,
             "replays": self.replays,
-            "scheduler": _name((self.found or self.trace.options).scheduler),
+            "scheduler": self._scheduler(),
             "time": self.time,
             "step": self.step,
             "token": self.token,

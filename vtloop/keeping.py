@@ -61,7 +61,7 @@ def _could_find(plan: Plan, trace: Trace) -> bool:
         stretch=base.stretch,
         cancel=base.cancel if options.scheduler == REPLAY else options.cancel,
     )
-    by = trace.outcome.get("found", {}).get("scheduler", options.scheduler)
+    by = trace.found.get("scheduler", options.scheduler)
     inexact = bool(options.lag or options.stretch)
     return within and same and plan.scheduler in ("portfolio", by) and not (inexact and plan.exact_time)
 

@@ -33,6 +33,7 @@ def replay_outcome(trace: Trace, run_once: Callable[..., Outcome], command: Comm
             return replays[0]
 
     outcome = run_once(trace.options, record=True, scheduler=scheduler, command=command)
+    outcome.found = trace.found
     if isinstance(outcome.error, ReplayError):
         raise outcome.error
     if isinstance(outcome.error, KeyboardInterrupt):

@@ -13,7 +13,7 @@ import functools
 import gc
 import threading
 import traceback
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -79,6 +79,7 @@ class Outcome:
         reproducible: False when real threads took part.
         log: What `order` is computed from; None when nobody asked for it.
         listed: The deviations that the run was told to make; None when its scheduler made its own.
+        found: For a run played back: which run it was found by, as its trace has it.
     """
 
     options: Options
@@ -92,6 +93,7 @@ class Outcome:
     reproducible: bool = True
     log: list[int] | None = None
     listed: tuple[Choice, ...] | None = None
+    found: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def order(self) -> int | None:
@@ -111,9 +113,11 @@ class Outcome:
     def trace(self, target: str | None = None) -> Trace:
         """The run as a trace."""
         kind, place = self.signature
-        end = {"type": kind, "place": place, "time_ns": self.time_ns, "step": self.steps}
+        end: dict[str, Any] = {"type": kind, "place": place, "time_ns": self.time_ns, "step": self.steps}
         if self.recording is not None:
             end["digest"] = self.recording.digest()
+        if self.found:
+            end["found"] = dict(self.found)
         choices = self.listed if self.options.scheduler == "replay" else None
         if self.recording is not None:
             choices = tuple(self.recording.choices if choices is None else worded(self.recording, choices))

@@ -93,10 +93,11 @@ def shrunk_failure(
         return failure
     small = failure_from(made.outcome, failure.run, failure.trace.target, command)
     small.found = failure.found or failure.trace.options
+    known = failure.trace.found
     small.shrunk, small.minimal, small.note = True, made.minimal, made.note
     small.passing, small.replays = made.passing, made.replays
     by = small.found.scheduler if isinstance(small.found.scheduler, str) else type(small.found.scheduler).__name__
-    found = {"run": small.run, "seed": small.found.seed, "scheduler": by, "interleave": small.found.interleave}
+    found = known or {"run": small.run, "seed": small.found.seed, "scheduler": by, "interleave": small.found.interleave}
     small.trace = replace(small.trace, outcome={**small.trace.outcome, "found": found})
     return small
 

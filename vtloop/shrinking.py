@@ -43,7 +43,7 @@ def shrink(request: Request) -> int:
                 console.say("the recorded run does not fail any more: there is nothing to shrink")
                 console.data({"command": "shrink", "target": target.text, "failure": None})
                 return 0
-            found = failure_from(outcome, trace.outcome.get("found", {}).get("run", 0), target.text)
+            found = failure_from(outcome, trace.found.get("run", 0), target.text)
             with frozen_heap(many=False):
                 small = shrunk_failure(found, outcome, quieted.execute, replays=given.replays, seconds=given.seconds)
         path = _stored(request, target, small)

@@ -99,6 +99,12 @@ class Trace:
     outcome: Mapping[str, Any] = field(default_factory=dict)
     made_by: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def found(self) -> Mapping[str, Any]:
+        """Which run found it, by "run", "seed", "scheduler" and "interleave"; empty when that is not known."""
+        known = self.outcome.get("found")
+        return known if isinstance(known, dict) else {}
+
     def token(self) -> str | None:
         """The trace as text for a command line, or None when it does not fit into `TOKEN_LIMIT` characters.
 
