@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,8 @@ def _explore(request: Request, target: Target, plan: Plan, resources: Resources)
             earlier=earlier,
         )
         campaign.found.notes += [words] if words else []
+        if not plan.runs:
+            campaign.found.notes.append("all runs of this base seed are made: take another --seed")
         try:
             found = campaign.search()
         except (KeyboardInterrupt, SystemExit) as exc:
@@ -110,7 +112,9 @@ def _explore(request: Request, target: Target, plan: Plan, resources: Resources)
 def _save(bookmark: Bookmark, campaign: Campaign) -> None:
     """Keep the place, once there is one."""
     if campaign.upto:
-        bookmark.save(campaign.done())
+        with suppress(OSError):  # a read-only folder
+            Store(Path()).make_folder()
+            bookmark.save(campaign.done())
 
 
 def _explored(
