@@ -170,7 +170,8 @@ def test_anything_less_is_not_shown(changes: dict[str, object]) -> None:
         ({"found": [300, 302]}, [1, 2]),
         ({"failures": [FAILURE, {**FAILURE, "choices": ["1", "2", "3", "4"]}]}, [1, 4]),
         ({"found": [5, 5], "failures": [FAILURE] * 4 + [{**FAILURE, "choices": ["1", "2", "3", "4"]}]}, []),
-        ({"found": [5, 5], "failures": [{**FAILURE, "level": "wakeups"}], "replayed": None}, [3, 5]),
+        ({"found": [5, 5], "failures": [{**FAILURE, "level": "wakeups"}, FAILURE], "replayed": None}, [3, 5]),
+        ({"found": [5, 5], "failures": [{**FAILURE, "level": "fifo"}, FAILURE]}, [5]),
         ({"found": [5, 5], "fixed": FAILURE}, [6]),
     ],
 )

@@ -58,7 +58,11 @@ def aims(outcomes: Sequence[Outcome], runs: int) -> list[Aim]:
             bool(counts) and few >= SHARE * len(counts),
             ", ".join(many),
         ),
-        _all("every finding labelled with the level that the case needs", tried, lambda outcome: outcome.labelled),
+        _all(
+            "the weakest label of the findings is the level that the case needs",
+            tried,
+            lambda outcome: outcome.labelled,
+        ),
         _all("fixed version clean at that level", tried, lambda outcome: outcome.clean),
     ]
 

@@ -10,6 +10,7 @@ import asyncio
 import importlib.util
 import json
 import logging
+import random
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -30,6 +31,16 @@ def _load(path: str) -> Any:
     return module
 
 
+def _main(scenario: Any) -> Main:
+    """The scenario; what its package draws from ``random`` is the same in every run."""
+
+    async def main() -> None:
+        random.seed(0)
+        await scenario.scenario()
+
+    return main
+
+
 def _error(error: BaseException) -> Answer:
     return {"type": type(error).__qualname__, "message": str(error)}
 
@@ -47,7 +58,7 @@ def _explore(scenario: Any, question: Answer) -> Answer:
     """One exploration; its failure, if any, shrunk when that is asked for."""
     import vtloop
 
-    main: Main = scenario.scenario
+    main = _main(scenario)
     options = dict(question["options"])
     victims = getattr(scenario, "VICTIMS", None)
     if victims:
@@ -78,7 +89,7 @@ def _replay(scenario: Any, question: Answer) -> Answer:
     import vtloop
 
     try:
-        vtloop.replay(question["token"], scenario.scenario)
+        vtloop.replay(question["token"], _main(scenario))
     except Exception as error:
         failure = vtloop.failure_of(error)
         at = {"time": None, "step": None} if failure is None else {"time": failure.time, "step": failure.step}
