@@ -277,7 +277,9 @@ def test_reference_lists_what_the_pytest_plugin_adds(pytestconfig: pytest.Config
     assert flags == {name for option in options for name in option.names() if name.startswith("--vtloop")}
     assert keys == {name for name in parser._inidict if name.startswith("vtloop")}
     markers = " ".join(pytest_plugin._MARKERS)
-    assert re.search(r"^`@pytest.mark.(vtloop\([^`]*\))`", section("pytest"), re.MULTILINE)[1] in markers  # type: ignore[index]
+    marker = re.search(r"^`@pytest.mark.(vtloop\([^`]*\))`", section("pytest"), re.MULTILINE)
+    assert marker is not None
+    assert marker[1].replace("\n", " ") in markers
     assert "`@pytest.mark.no_vtloop`" in section("pytest")
     assert "### The fixture `vt_loop`" in section("pytest")
 
@@ -305,7 +307,7 @@ def test_pages_name_nothing_that_does_not_exist(page: Path) -> None:
     anchors = {re.sub(r"[^\w -]", "", headline).lower().replace(" ", "-") for headline in headlines}
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
     for number, line in enumerate(re.sub(r"(?s)```.*?```", _blank, text).splitlines(), 1):
-        assert len(line) <= 120 or line.startswith("|"), f"{page.name}:{number} is {len(line)} long"
+        assert len(line) <= 120 or line.startswith(("|", "### `")), f"{page.name}:{number} is {len(line)} long"
 
 
 def _blank(found: re.Match[str]) -> str:

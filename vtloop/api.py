@@ -82,6 +82,7 @@ def explore(
     jobs: int = 1,
     executor: Any = None,
     budget: float | None = None,
+    shrink: bool = True,
     **options: Any,
 ) -> Exploration:
     """Run ``main`` up to ``runs`` times, each in another order, until one run fails.
@@ -100,6 +101,7 @@ def explore(
             cluster; ``jobs`` then says how many chunks of runs are under way, at least two per processor of this
             machine.
         budget: Real seconds after which no further run begins.
+        shrink: Whether the failing run is made small before it is told.
         **options: As for `run`.
 
     Raises:
@@ -110,7 +112,8 @@ def explore(
     resources = Resources(jobs, executor, budget, _Function(main))
     if runs is None:
         runs = 1000 if budget is None else RUNS_PER_SEED
-    plan = Plan.of(runs=runs, seed=seed, scheduler=scheduler, interleave=interleave, exact_time=exact_time, **options)
+    options |= {"scheduler": scheduler, "interleave": interleave, "exact_time": exact_time, "shrink": shrink}
+    plan = Plan.of(runs=runs, seed=seed, **options)
     if not callable(main):
         raise UsageError(f"explore needs a function that gives a new coroutine for every run, got {main!r}")
     run_once = functools.partial(execute, main)

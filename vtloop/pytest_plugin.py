@@ -33,8 +33,8 @@ from vtloop.trace import Trace, read
 _REPLAY = pytest.StashKey[Trace]()
 
 _MARKERS = (
-    "vtloop(runs=1, seed=None, scheduler=None, interleave=None, exact_time=None, fresh='all', **options): run this "
-    "async test on a virtual-time loop, `runs` times, each in another order.",
+    "vtloop(runs=1, seed=None, scheduler=None, interleave=None, exact_time=None, shrink=True, fresh='all', **options): "
+    "run this async test on a virtual-time loop, `runs` times, each in another order.",
     "no_vtloop: leave this test alone under --vtloop.",
 )
 
