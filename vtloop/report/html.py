@@ -18,10 +18,13 @@ from vtloop.report.story import Lane, Moment, Spot, Story, when
 
 __all__ = ["MOST_CHOICES", "MOST_EVENTS", "MOST_LANES", "MOST_ROWS", "page"]
 
-MOST_LANES, MOST_ROWS, MOST_EVENTS, MOST_CHOICES = 24, 400, 3_000, 200
+MOST_LANES, MOST_ROWS, MOST_EVENTS, MOST_CHOICES = 16, 400, 3_000, 200
 """How many tasks and events are drawn, how many events are listed, and how many choices; the page says so."""
 
 _DOT = " \u00b7 "
+
+FEW = 8
+"""Up to how many choices are a list without a scroll bar."""
 
 OPEN = 40
 """Up to how many events the list is open at first."""
@@ -110,11 +113,14 @@ def _choices(told: Sequence[Told], failed: bool) -> str:
         words = escape(one.words)
         link = f'<a href="#e{one.at}">{words}</a>' if one.at is not None else words
         items.append(f'<li><span class="number">{one.number}</span><span>{link}</span>{_order(one)}</li>')
-    left_out = (
-        f'<p class="note">The first {len(told) - len(shown)} are not listed.</p>' if len(told) > len(shown) else ""
-    )
-    count = "One choice deviates" if len(told) == 1 else f"{len(told)} choices deviate"
-    return f'<h2>{count} from asyncio\'s own order</h2>{left_out}<ol class="choices">{"".join(items)}</ol>'
+    missing = len(told) - len(shown)
+    notes = [f"The first {missing:,} are not listed."] if missing else []
+    notes += ["A run of few choices says more: see vtloop shrink."] if len(told) > FEW else []
+    note = f'<p class="note">{" ".join(notes)}</p>' if notes else ""
+    many = ' class="many" tabindex="0"' if len(told) > FEW else ""
+    count = "One choice deviates" if len(told) == 1 else f"{len(told):,} choices deviate"
+    listed = f'<div{many}><ol class="choices">{"".join(items)}</ol></div>'
+    return f"<h2>{count} from asyncio's own order</h2>{note}{listed}"
 
 
 def _order(told: Told) -> str:

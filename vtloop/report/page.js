@@ -55,6 +55,14 @@
     });
   }
 
+  // Begin where it matters: at the last choice that is drawn, else at the end.
+  const scroll = document.querySelector(".scroll");
+  const start = [...document.querySelectorAll("a.event.marked")].pop() || events[events.length - 1];
+  if (scroll && start && (scroll.scrollHeight > scroll.clientHeight || scroll.scrollWidth > scroll.clientWidth)) {
+    const box = start.getBBox();
+    scroll.scrollTo(box.x + box.width / 2 - scroll.clientWidth / 2, box.y - scroll.clientHeight / 2);
+  }
+
   const open = () => {
     const row = location.hash.startsWith("#row") && document.getElementById(location.hash.slice(1));
     if (row) {

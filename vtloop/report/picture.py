@@ -31,6 +31,9 @@ NARROW, WIDE, FITTING = 165, 360, 1190
 MOST_LINES = 5
 """How many lines of code of one step are drawn."""
 
+MOST_MARKS = 3
+"""How many choices are marked at one event."""
+
 LOOP = ""
 """The lane of callbacks and the ends of turns."""
 
@@ -195,6 +198,8 @@ class Picture:
             return [_bar("stuck" if self._stuck else "waits", x, top or 0, bottom)]
         ready, arrow = self._made_ready(name, x, after, bottom)
         drawn = []
+        if top is None and after.nth > 1:
+            drawn.append(_bar("waits", x, 6, ready))  # its earlier steps are not drawn
         if top is not None:
             ready = max(ready, top)
             if before is not None and before.moment.waits:
@@ -265,8 +270,8 @@ class Picture:
             sign = {"raised": "\u2717 ", "cancelled": "\u2298 ", "returned": "\u2713 "}.get(moment.end, "")
             text = escape(_clip(f"{sign}{tail}", int((right - left - 10) / 6.3)))
             parts.append(f'<text class="tail" x="{left + 18:g}" y="{block.bottom + 13:g}">{text}</text>')
-        for at, one in enumerate(marks):
-            parts.append(_circle(str(one.number), right - 4 - 21 * at, block.top + 3, ""))
+        for at, one in enumerate(marks[:MOST_MARKS]):
+            parts.append(_circle(str(one.number), right - 4 - 38 * at, block.top + 3, ""))
         parts.append("</a>")
         return "".join(parts)
 
@@ -332,8 +337,10 @@ def _bar(kind: str, x: float, top: float, bottom: float) -> str:
 
 
 def _circle(text: str, x: float, y: float, kind: str) -> str:
+    """The number of a choice, around ``x`` and ``y``."""
+    width = max(19.0, 7.2 * len(text) + 8)
     return (
-        f'<g class="mark {kind}"><circle cx="{x:g}" cy="{y:g}" r="9.5"/>'
+        f'<g class="mark {kind}"><rect x="{x - width / 2:g}" y="{y - 9.5:g}" width="{width:g}" height="19" rx="9.5"/>'
         f'<text x="{x:g}" y="{y + 4:g}">{escape(text)}</text></g>'
     )
 
