@@ -116,6 +116,7 @@ class _Debugger(pdb.Pdb):
         super().__init__(nosigint=True)
         self._places = Places()
         self._silent = False
+        self.reset()
 
     def begin(self, frame: FrameType, outermost: FrameType, fresh: bool) -> Any:
         """Stop in ``frame``, which is about to go on; gives its trace function.
