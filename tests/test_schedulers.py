@@ -11,34 +11,19 @@ from typing import Any
 import pytest
 
 import vtloop
-from vtloop.options import resolve
+from vtloop.options import check_scheduler, resolve
 from vtloop.schedulers import Scheduler, make_scheduler
 from vtloop.schedulers.custom import CustomScheduler, WindowItem
+from vtloop.schedulers.delay import DelayScheduler
+from vtloop.schedulers.names import SCHEDULERS, parse
 from vtloop.schedulers.pct import PctScheduler
+from vtloop.schedulers.pos import PosScheduler
 from vtloop.schedulers.random import RandomScheduler
+from vtloop.schedulers.reversed import ReversedScheduler
+from vtloop.schedulers.urw import UrwScheduler
 
 SEEDS = range(200)
-
-
-class Plain:
-    """Stands for a handle, whose bound method a plain callback is."""
-
-    def fire(self) -> None: ...
-
-
-def items(*actors: Any) -> list[tuple[Any, ...]]:
-    """Items of a ready line: wake-ups of the futures given, plain callbacks for numbers, the mark for None."""
-    line: list[tuple[Any, ...]] = []
-    for born, actor in enumerate(actors):
-        callback = actor.result if isinstance(actor, asyncio.Future) else (None if actor is None else Plain().fire)
-        line.append((0, actor if isinstance(actor, int) else born, None, callback, ()))
-    return line
-
-
-@pytest.fixture()
-def futures():
-    with vtloop.EventLoop() as loop:
-        yield [loop.create_future() for _ in range(100)]
+SEARCHING = (PctScheduler, PosScheduler, UrwScheduler, DelayScheduler, ReversedScheduler)
 
 
 def orders(scheduler: Any, tasks: int = 3, **options: Any) -> tuple[int, ...]:
@@ -60,7 +45,17 @@ def orders(scheduler: Any, tasks: int = 3, **options: Any) -> tuple[int, ...]:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("fifo", Scheduler), ("random", RandomScheduler), ("pct", PctScheduler), ("pct:depth=1", PctScheduler)],
+    [
+        ("fifo", Scheduler),
+        ("random", RandomScheduler),
+        ("reversed", ReversedScheduler),
+        ("pct", PctScheduler),
+        ("pct:depth=1", PctScheduler),
+        ("pos", PosScheduler),
+        ("urw", UrwScheduler),
+        ("delay", DelayScheduler),
+        ("delay:bound=1000", DelayScheduler),
+    ],
 )
 def test_a_scheduler_is_made_by_name_at_the_level_of_the_options(name, kind):
     seed = None if name == "fifo" else 4
@@ -70,10 +65,57 @@ def test_a_scheduler_is_made_by_name_at_the_level_of_the_options(name, kind):
     assert scheduler.level == (level or "timing")
 
 
-@pytest.mark.parametrize("name", ["Random", "random:x", "pct:depth=0", "pct:depth=-1", "pct:depth=", "pct:3", "", 7])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Random", "random:x", "random:", "pos:depth=1", "urw:1", "reversed:bound=1", "", "replay", 7),
+        *("pct:depth=0", "pct:depth=-1", "pct:depth=", "pct:3", "pct:bound=3", "pct:depth=1001", "pct:depth=3:depth=3"),
+        *("delay:bound=0", "delay:depth=2", "delay:bound=1.5", "exhaustive:bound=x", "exhaustive:2", "pct:depth= 3"),
+    ],
+)
 def test_an_unknown_scheduler_is_refused_with_those_allowed(name):
-    with pytest.raises(vtloop.UsageError, match=r"pick\(window\)"):
+    with pytest.raises(vtloop.UsageError, match=r"pick\(window\)") as caught:
         vtloop.EventLoop(seed=1, scheduler=name)
+    assert repr(name) in str(caught.value)
+    if isinstance(name, str):
+        assert all(repr(known) in str(caught.value) for known in SCHEDULERS)
+        assert "N from 1 to 1000" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("pct", "pct:depth=3"),
+        ("delay", "delay:bound=2"),
+        ("pct:depth=03", "pct:depth=3"),
+        ("delay:bound=7", "delay:bound=7"),
+        ("urw", "urw"),
+    ],
+)
+def test_the_options_have_the_number_of_a_scheduler_filled_in(name, full):
+    assert resolve(seed=1, scheduler=name).scheduler == full
+
+
+@pytest.mark.parametrize("name", ["portfolio", "exhaustive", "exhaustive:bound=1"])
+def test_a_scheduler_of_explorations_is_refused_for_a_single_run(name):
+    for make in (vtloop.EventLoop, vtloop.loop_factory, lambda **options: vtloop.run(print, **options)):
+        with pytest.raises(vtloop.UsageError, match=rf"'{name}' is for explorations \(vtloop\.explore") as caught:
+            make(scheduler=name)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_scheduler_of_explorations_is_checked_too():
+    assert check_scheduler("exhaustive", exploring=True) == "exhaustive:bound=2"
+    assert check_scheduler("portfolio", exploring=True) == "portfolio"
+    with pytest.raises(vtloop.UsageError, match="unknown scheduler 'exhaustive:bound=0'"):
+        check_scheduler("exhaustive:bound=0", exploring=True)
+
+
+def test_every_name_that_is_shown_can_be_given():
+    for shown in SCHEDULERS:
+        kind, _ = parse(shown.replace("=N", "=5"))
+        assert check_scheduler(shown.replace("=N", "=5"), exploring=True) == shown.replace("=N", "=5")
+        assert check_scheduler(kind, exploring=True).startswith(kind)
 
 
 def test_the_base_scheduler_is_asyncios_own_order():
@@ -107,7 +149,7 @@ def test_random_reaches_every_order_of_three_tasks():
     assert min(found.values()) > 10
 
 
-@pytest.mark.parametrize("kind", [RandomScheduler, PctScheduler])
+@pytest.mark.parametrize("kind", [RandomScheduler, *SEARCHING])
 def test_half_of_all_lags_are_none_and_the_rest_take_every_size(kind):
     scheduler = kind(1, "timing")
     count = Counter(scheduler.choose("lag", 9) for _ in range(9000))
@@ -116,62 +158,6 @@ def test_half_of_all_lags_are_none_and_the_rest_take_every_size(kind):
     assert 450 < min(count.values())
     other = Counter(scheduler.choose("timer", 4) for _ in range(4000))
     assert 880 < min(other.values()) and max(other.values()) < 1120
-
-
-# -- pct -------------------------------------------------------------------------------------------------------------
-
-
-def test_pct_keeps_one_ranking_of_tasks_for_the_whole_run(futures):
-    for seed in range(20):
-        scheduler = PctScheduler(seed, "tasks", depth=1)
-        line = items(*futures[:8])
-        first = []
-        while line:
-            first.append(line.pop(scheduler.pick(line, len(line)))[3])
-        for _ in range(50):
-            line, again = items(*futures[:8]), []
-            while line:
-                again.append(line.pop(scheduler.pick(line, len(line)))[3])
-            assert again == first
-
-
-def test_pct_of_depth_one_runs_tasks_in_every_order(futures):
-    found = Counter(orders("pct:depth=1", seed=seed) for seed in SEEDS)
-    assert set(found) == set(permutations(range(3)))
-
-
-@pytest.mark.parametrize("depth", [1, 2, 3, 6])
-def test_pct_drops_a_task_below_all_others_at_most_depth_minus_one_times(futures, depth):
-    most = 0
-    for seed in range(40):
-        scheduler = PctScheduler(seed, "tasks", depth=depth)
-        line = items(*futures[:6])
-        picks = [scheduler.pick(line, 6) for _ in range(1100)]
-        changes = [(a, b) for a, b in zip(picks, picks[1:], strict=False) if a != b]
-        assert len(changes) < depth
-        most = max(most, len(changes))
-        assert len(set(picks)) == len(changes) + 1, "a task that was dropped came back above the others"
-    assert most == min(depth - 1, 5)
-
-
-def test_pct_gives_each_plain_callback_and_each_end_of_turn_a_rank_of_its_own(futures):
-    shares = []
-    for seed in range(50):
-        scheduler = PctScheduler(seed, "tasks", depth=1)
-        shares.append(sum(scheduler.pick(items(futures[0], 1_000_000 + born), 2) for born in range(50)))
-    # With one rank for all callbacks every share would be 0 or 50.
-    assert sum(0 < share < 50 for share in shares) > 40
-
-
-def test_pct_looks_at_the_first_sixty_three_items_and_the_last(futures):
-    picks = {PctScheduler(seed, "tasks").pick(items(*futures), 100) for seed in SEEDS}
-    assert max(picks - {99}) < 63
-    assert 99 in picks
-    assert len(picks) > 50
-
-
-def test_pct_is_a_function_of_its_seed():
-    assert [orders("pct", 6, seed=seed) for seed in range(30)] == [orders("pct", 6, seed=seed) for seed in range(30)]
 
 
 # -- a scheduler of the user's own -----------------------------------------------------------------------------------
