@@ -13,14 +13,16 @@ from typing import Any, TypeVar
 from hypothesis import currently_in_test_context, note
 from hypothesis import strategies as st
 
+from vtloop.deviations import fewest
 from vtloop.errors import UsageError
 from vtloop.finding import failure_from
 from vtloop.loop import EventLoop
-from vtloop.options import RUN_DEFAULTS, Options, check_level, resolve
+from vtloop.options import RUN_DEFAULTS, Options, check_level, resolve, with_values
 from vtloop.ready import LEVELS
 from vtloop.recording import Recording
 from vtloop.run import Main, execute
 from vtloop.schedulers.odds import CANCEL_AFTER, CANCEL_BEFORE
+from vtloop.trace import REPLAY
 
 __all__ = ["MOST_CHOICES", "Schedule", "schedules"]
 
@@ -90,6 +92,8 @@ class Schedule:
         assert outcome.recording is not None
         lines = _words(outcome.recording)
         if error is not None and not isinstance(error, (KeyboardInterrupt, SystemExit, UsageError)):
+            outcome.options = with_values(options, scheduler=REPLAY)
+            outcome.listed = tuple(fewest(outcome.recording))
             failure = failure_from(outcome, command=_command)
             lines += [failure.label()] if failure.trace.choices else []
             lines += [f"without Hypothesis: {failure.command}"] if failure.command is not None else []
@@ -115,6 +119,7 @@ class _DrawnLoop(EventLoop):
 
     def close(self) -> None:
         if not self.is_closed() and not self.is_running():
+            self.recording.note_end()
             _note(_words(self.recording))
         super().close()
 
@@ -149,7 +154,7 @@ def _schedules(draw: st.DrawFn, settings: list[Options], choices: int) -> Schedu
 
 def _words(recording: Recording) -> list[str]:
     """The order of a run in words."""
-    choices = [f"  {choice.words}" for choice in recording.choices]
+    choices = [f"  {choice.words}" for choice in fewest(recording)]
     more = [f"  ... and {len(choices) - SHOWN} more"] if len(choices) > SHOWN else []
     return ["order: asyncio's own" + (", except:" if choices else ""), *choices[:SHOWN], *more]
 
