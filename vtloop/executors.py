@@ -83,7 +83,7 @@ class Borrowed:
     def _loss(self, chunk: Chunk, exc: BaseException) -> VtloopError:
         """What to say of a chunk that did not come back."""
         text = f"{type(exc).__name__}: {exc}"
-        if "pickle" in text.lower():
+        if "pickle" in text.lower() or "local object" in text:
             return UsageError(
                 f"the executor cannot send the program to its workers ({text}); give a function of a module"
             )
