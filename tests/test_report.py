@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import json
 import sys
+import textwrap
 import weakref
 
 import pytest
+from replay_program import acted, facts
 from told_programs import EXAMPLES, deadlocked, evicted, listed, loaded, program, told
 
 import vtloop
@@ -16,13 +19,16 @@ from vtloop.errors import TraceError
 from vtloop.options import RUN_DEFAULTS, resolve
 from vtloop.report.choices import did, shown_lines, told_choices, woken
 from vtloop.report.difference import compare, difference_lines
+from vtloop.report.html import page
 from vtloop.report.lines import LineTracer, own_file
+from vtloop.report.perfetto import trace_events_text
 from vtloop.report.story import Spot, Story
 from vtloop.report.table import table
 from vtloop.report.teller import Teller, teller
 from vtloop.report.telling import story_of
 from vtloop.report.touching import meeting
 from vtloop.run import execute
+from vtloop.scripts import ScriptTarget
 from vtloop.trace import Choice, Trace
 
 
@@ -104,6 +110,26 @@ def test_telling_a_run_does_not_change_it():
         assert plain.trace().choices == told_run.trace().choices
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["timing", "wakeups", "tasks"])
+def test_random_programs_run_the_same_when_they_are_told_and_every_report_can_be_made(level):
+    for number in range(120):
+        options = resolve(
+            RUN_DEFAULTS, seed=number, interleave=level, lag=0.5, stretch=0.5, cancel="*", max_steps=5_000
+        )
+        plain = facts(execute(acted(number), options, keep=None))
+        outcome = execute(acted(number), options, recorder=teller)
+        assert facts(outcome) == plain
+        story = story_of(outcome, outcome.trace(), "target", "command")
+        chosen = told_choices(story)
+        assert len(chosen) == len(story.choices)
+        assert all(len(line) <= 100 for line in table(story, chosen))
+        assert page(story, chosen).endswith("</html>\n")
+        assert json.loads(trace_events_text(story, chosen))["traceEvents"]
+        assert Story.from_dict(json.loads(json.dumps(story.to_dict()))) == story
+        assert compare(story, story).same
+
+
 def test_a_story_holds_no_task_and_no_callback_alive(tmp_path):
     made = program(
         tmp_path,
@@ -133,6 +159,50 @@ def test_a_story_holds_no_task_and_no_callback_alive(tmp_path):
     )
     story = told(made.main)
     assert story.value == "(True, True)"
+
+
+@pytest.mark.slow
+def test_a_step_that_never_returns_is_cut_and_told_up_to_there(tmp_path):
+    made = program(
+        tmp_path,
+        """
+        import asyncio
+
+        async def main():
+            await asyncio.sleep(1)
+            while True:
+                pass
+        """,
+    )
+    story = told(made.main, Trace(dataclasses.replace(RUN_DEFAULTS, watchdog=0.2)))
+    assert story.error.startswith("HangError: ")
+    assert [spot.line for m in story.moments if m.nth == 2 and m.kind == "step" for spot in m.lines] == [6, 7]
+    assert sys.gettrace() is None or "vtloop" not in (sys.gettrace().__module__ or "")
+
+
+def test_loops_of_a_script_one_after_the_other_are_one_story(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(
+        textwrap.dedent(
+            """
+            import asyncio
+
+            async def main():
+                await asyncio.create_task(asyncio.sleep(1))
+
+            asyncio.run(main())
+            asyncio.run(main())
+            """
+        )
+    )
+    outcome = ScriptTarget(str(path)).execute(RUN_DEFAULTS, recorder=teller)
+    story = story_of(outcome, outcome.trace(), "script.py", "")
+    assert list(story.lanes) == ["Task-1", "Task-2", "Task-1#2", "Task-2#2"]
+    assert [(m.who, m.nth) for m in story.moments if m.kind == "step"] == [
+        *(("Task-1", 1), ("Task-2", 1), ("Task-2", 2), ("Task-1", 2)),
+        *(("Task-1#2", 1), ("Task-2#2", 1), ("Task-2#2", 2), ("Task-1#2", 2)),
+    ]
+    assert len({m.born for m in story.moments}) == len(story.moments)
 
 
 def test_a_story_dies_with_the_run_and_leaves_no_trace_function():
