@@ -6,9 +6,11 @@ import asyncio
 import dataclasses
 import gc
 import json
+import re
 import sys
 import textwrap
 import weakref
+from pathlib import Path
 
 import pytest
 from replay_program import acted, facts
@@ -374,6 +376,16 @@ def test_json_twin_gives_the_story_back():
     for story in (evicted(), deadlocked()):
         text = json.dumps(story.to_dict())
         assert Story.from_dict(json.loads(text)) == story
+
+
+def test_reference_describes_every_key_of_the_json_twin():
+    text = Path("docs/reference.md").read_text(encoding="utf-8").partition("## The story of a run")[2]
+    data = evicted().to_dict()
+    table_, _, rest = text.partition("An event has a")
+    rows = [line.split("|")[1] for line in table_.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall("`([a-z_]+)`", row)} == set(data)
+    assert set(re.findall("`([a-z_]+)`", rest)) >= set(data["moments"][0])
+    assert set(re.findall("`([a-z_]+)`", table_)) >= set(data["lanes"][0])
 
 
 def test_json_twin_of_something_else_is_refused():
