@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,6 +70,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.folder = root / FOLDER
+        self._listed: tuple[int, list[str]] | None = None  # when the folder was last changed, and what was in it then
 
     def path(self, target: str) -> Path:
         """The file for a target: its name in readable form, and a checksum that keeps similar names apart."""
@@ -110,11 +110,12 @@ class Store:
                     found.append(Stored(path, trace))
             if not moved:
                 break
+            self._listed = None
         return found
 
     def all_files(self) -> list[Path]:
         """The files of all stored failures, by name."""
-        return sorted(self.folder.glob("*.json"))
+        return [self.folder / name for name in self._names()]
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -130,6 +131,7 @@ class Store:
         """Mark a failure as fixed; None where that cannot be written, or another process was first."""
         assert stored.trace.target is not None
         path = self._numbered(stored.trace.target, stored.trace, _FIXED)
+        self._listed = None
         try:
             os.replace(stored.path, path)
             os.utime(path)  # the newest stay
@@ -140,6 +142,7 @@ class Store:
 
     def drop(self, path: Path) -> None:
         """Forget a failure."""
+        self._listed = None
         with suppress(OSError):
             path.unlink(missing_ok=True)
 
@@ -162,6 +165,7 @@ class Store:
     # -- parts --------------------------------------------------------------------------------------------------
 
     def _write(self, target: str, trace: Trace, path: Path) -> Path | None:
+        self._listed = None
         try:
             self.make_folder()
             path = replace(trace, target=target).save(path)
@@ -177,11 +181,20 @@ class Store:
         what += [options.seed if options.scheduler != REPLAY else [choice.key for choice in trace.choices or ()]]
         return self.path(target).with_name(f"{self.path(target).stem}-{zlib.crc32(repr(what).encode()):08x}{ending}")
 
-    def _files(self, target: str) -> Iterator[Path]:
+    def _names(self) -> list[str]:
+        """The names of all files; read again when the folder was changed, for a suite asks once a test."""
+        try:
+            changed = os.stat(self.folder).st_mtime_ns
+            if self._listed is None or self._listed[0] != changed:
+                self._listed = (changed, sorted(name for name in os.listdir(self.folder) if name.endswith(".json")))
+        except OSError:
+            return []
+        return self._listed[1]
+
+    def _files(self, target: str) -> list[Path]:
         stem = self.path(target).stem
-        for path in self.folder.glob(f"{stem}*.json"):
-            if path.name == f"{stem}.json" or path.name.startswith(f"{stem}-"):
-                yield path
+        names = (name for name in self._names() if name.startswith(stem))
+        return [self.folder / name for name in names if name[len(stem)] == "-" or name == f"{stem}.json"]
 
     def _prune(self, target: str) -> None:
         """Let the oldest go; fixed ones before those that failed."""
