@@ -27,7 +27,7 @@ from vtloop.report.perfetto import trace_events_text
 from vtloop.report.story import Spot, Story
 from vtloop.report.table import table
 from vtloop.report.teller import Teller, teller
-from vtloop.report.telling import story_of
+from vtloop.report.telling import recorder_for, story_of
 from vtloop.report.touching import meeting
 from vtloop.run import execute
 from vtloop.scripts import ScriptTarget
@@ -291,6 +291,20 @@ class Last:
 
     def pick(self, window):
         return len(window) - 1
+
+
+def test_a_very_long_run_is_looked_at_closely_only_where_it_is_kept():
+    async def main():
+        for _ in range(300):
+            await asyncio.sleep(0)
+
+    outcome = execute(main, RUN_DEFAULTS)
+    story = told(main, outcome.trace(), recorder=recorder_for(outcome.trace(), keep=100))
+    whole = told(main, recorder=lambda clock: Teller(clock, keep=100))
+    assert story.moments == whole.moments
+    assert all(m.lines for m in story.moments if m.kind == "step")
+    early = told(main, outcome.trace(), recorder=lambda clock: Teller(clock, since=200))
+    assert [bool(m.lines) for m in early.moments if m.kind == "step"] == [False] * 199 + [True] * 102
 
 
 def test_what_stood_ready_when_the_run_ended_is_told(tmp_path):

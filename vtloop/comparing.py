@@ -7,7 +7,6 @@ are played back here, one after the other; a stored trace alone says too little.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 from typing import Any
 
@@ -15,7 +14,6 @@ from vtloop.commands import Request, clipped, options_of_one
 from vtloop.errors import UsageError
 from vtloop.replaying import named_by
 from vtloop.report.difference import compare, difference_lines
-from vtloop.report.teller import Teller
 from vtloop.targets import opened
 from vtloop.telling import command_of, play
 from vtloop.trace import TOKEN_PREFIX, Trace, read
@@ -35,10 +33,9 @@ def diff(request: Request) -> int:
     sources = (given.a, given.b)
     traces = _traces(request, sources)
     text, arguments = _target(request, sources, traces)
-    recorder = functools.partial(Teller, keep=MOST_MOMENTS)
     with opened(text, arguments) as target:
         a, b = (
-            play(trace, target, command_of(source, trace, text), recorder).story
+            play(trace, target, command_of(source, trace, text), MOST_MOMENTS).story
             for source, trace in zip(sources, traces, strict=True)
         )
     found = compare(a, b)

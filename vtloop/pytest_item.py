@@ -30,8 +30,7 @@ from vtloop.pytest_main import MainTask
 from vtloop.pytest_report import PASSED_ON, Account, describe, own_frames, replay_command, test_id
 from vtloop.pytest_settings import Settings
 from vtloop.pytest_stored import StoredFailures
-from vtloop.report.teller import teller
-from vtloop.report.telling import hand_over, refuse, story_of, wanted
+from vtloop.report.telling import hand_over, recorder_for, refuse, story_of, wanted
 from vtloop.run import Outcome, execute
 from vtloop.store import Store
 from vtloop.trace import Trace
@@ -243,7 +242,7 @@ class VtloopFunction(pytest.Function):
             self.account.notes.append(f"the trace was recorded under Python {recorded}, this is {here}")
         command = self._command
         if exactly and wanted() is not None:
-            outcome = self._tell(trace, functools.partial(run_once, recorder=teller))
+            outcome = self._tell(trace, functools.partial(run_once, recorder=recorder_for(trace)))
         elif exactly:
             outcome = replay_outcome(trace, run_once, command)
         else:

@@ -21,9 +21,9 @@ from vtloop.playback import replay_outcome
 from vtloop.pytest_target import pytest_words
 from vtloop.recording import Event
 from vtloop.report.story import Story
-from vtloop.report.teller import teller
-from vtloop.report.telling import WANTED, handed_over, story_of
-from vtloop.run import Outcome, Recorder
+from vtloop.report.teller import MOST_MOMENTS
+from vtloop.report.telling import WANTED, handed_over, recorder_for, story_of
+from vtloop.run import Outcome
 from vtloop.targets import PytestTarget, Target, split
 from vtloop.trace import Trace
 
@@ -45,8 +45,10 @@ class Played:
     events: list[Event]
 
 
-def play(trace: Trace, target: Target, command: str, recorder: Recorder = teller) -> Played:
+def play(trace: Trace, target: Target, command: str, keep: int = MOST_MOMENTS) -> Played:
     """Play ``trace`` back in the program ``target``; ``command`` is how a person does that.
+
+    Of a function or script ``keep`` events are told, the last ones; of a pytest test the usual number.
 
     Raises:
         ReplayError: The trace does not fit the program.
@@ -55,7 +57,7 @@ def play(trace: Trace, target: Target, command: str, recorder: Recorder = teller
     if isinstance(target, PytestTarget):
         story = replace(_from_pytest(trace, target.text), target=target.text)
         return Played(story, replace(trace, target=target.text, choices=tuple(story.choices)), _events(story))
-    run_once: Any = functools.partial(target.execute, recorder=recorder)
+    run_once: Any = functools.partial(target.execute, recorder=recorder_for(trace, keep))
     with open(os.devnull, "w", encoding="utf-8") as nowhere, quiet(nowhere):
         outcome: Outcome = replay_outcome(trace, run_once)
     if isinstance(outcome.error, UsageError):

@@ -54,12 +54,18 @@ def teller(clock: VirtualClock) -> Recording:
 class Teller(Recording):
     """Records a run and tells it.
 
+    Args:
+        clock: The clock of the run.
+        keep: How many events are told, the last ones.
+        since: The step from which on it looks closely; what comes before is not going to be kept.
+
     Attributes:
         story: The story so far; complete once the run is over.
     """
 
-    def __init__(self, clock: VirtualClock, keep: int = MOST_MOMENTS) -> None:
+    def __init__(self, clock: VirtualClock, keep: int = MOST_MOMENTS, since: int = 0) -> None:
         super().__init__(clock, None)
+        self._since = since
         self.story = Story()
         self._moments: deque[Moment] = deque(maxlen=keep)
         self._told = 0
@@ -122,7 +128,8 @@ class Teller(Recording):
             self._meet(moment, task)
         elif kind == "callback":
             moment.who, moment.internal = _callback(item[3])
-        self._tracer.start()
+        if self._ran >= self._since:
+            self._tracer.start()
 
     def chosen(self, kind: str, index: int, options: int) -> None:
         """A choice other than the next step was made; it is told when it deviates."""
@@ -216,7 +223,7 @@ class Teller(Recording):
             self._cancels.pop(moment.who, None)
             self._end(moment, task)
             self._stood.pop(moment.who, None)
-        elif isinstance(task, asyncio.Task):
+        elif isinstance(task, asyncio.Task) and self._ran >= self._since:
             self._cancels[moment.who] = min(task.cancelling(), self._cancels.get(moment.who, 0))
             self._wait(moment, task)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 from typing import Any
@@ -17,17 +18,24 @@ from vtloop.errors import ReplayError, VtloopError
 from vtloop.finding import Failure
 from vtloop.options import RUN_DEFAULTS
 from vtloop.report.story import Story
-from vtloop.report.teller import Teller, in_a_line
-from vtloop.run import Outcome, place_of
+from vtloop.report.teller import MOST_MOMENTS, Teller, in_a_line
+from vtloop.run import Outcome, Recorder, place_of
 from vtloop.trace import REPLAY, Trace
 from vtloop.writing import write_whole
 
-__all__ = ["WANTED", "hand_over", "handed_over", "refuse", "story_of", "wanted"]
+__all__ = ["WANTED", "hand_over", "handed_over", "recorder_for", "refuse", "story_of", "wanted"]
 
 WANTED = "VTLOOP_STORY"
 """The environment variable by which the command line asks pytest for the story of a replay: the file to write."""
 
 LONGEST_VALUE = 200
+
+
+def recorder_for(trace: Trace, keep: int = MOST_MOMENTS) -> Recorder:
+    """A teller for the replay of ``trace``; of a very long run it looks closely only at what it is going to keep."""
+    steps = trace.outcome.get("step")
+    since = steps - keep if isinstance(steps, int) else 0
+    return functools.partial(Teller, keep=keep, since=since)
 
 
 def story_of(outcome: Outcome, trace: Trace, target: str, command: str) -> Story:
