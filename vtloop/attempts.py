@@ -14,14 +14,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vtloop.deviations import fewest
-from vtloop.errors import VtloopError
+from vtloop.errors import ReplayError, VtloopError
 from vtloop.keys import ANY_NUMBER, Keys
+from vtloop.lowering import mark
 from vtloop.options import Options, with_values
 from vtloop.ready import LEVELS
 from vtloop.recording import Recording
-from vtloop.run import Outcome, place_of
+from vtloop.run import Command, Outcome, place_of
 from vtloop.schedulers.replay import FlatReplay, KeyedReplay
-from vtloop.trace import REPLAY, Choice
+from vtloop.trace import REPLAY, Choice, Trace
 
 __all__ = ["Attempts", "Candidate", "Execute", "Spent", "likeness", "pattern"]
 
@@ -209,11 +210,6 @@ class Attempts:
             return False
         return self._keep(options, again.recording)
 
-    def play(self, candidate: Candidate) -> Outcome:
-        """A recorded run of a candidate, whatever the budget."""
-        self._replays, self._seconds = self.made + 1, None
-        return self._run(candidate, record=True)
-
     def _again(self, options: Options, outcome: Outcome) -> Outcome:
         """The run of ``outcome`` once more, choice by choice, recorded."""
         patterns = self._patterns
@@ -224,7 +220,64 @@ class Attempts:
 
         return self._count(options, record=True, scheduler=scheduler)
 
+    def confirmed(self, command: Command | None) -> Outcome | None:
+        """The best run, played back to the letter, whatever the budget; None when it does not come back.
+
+        Args:
+            command: Makes the command that plays a run back, for reports.
+        """
+        options, level, choices = self.best.options, self.best.options.interleave, self.best.choices
+        made: list[KeyedReplay] = []
+
+        def scheduler(recording: Recording) -> KeyedReplay:
+            made.append(KeyedReplay(level, choices, recording))
+            return made[0]
+
+        if not choices and level == LEVELS[0]:
+            plain = {"seed": None, "scheduler": "fifo"}
+            outcome = self._execute(with_values(options, **plain), record=True, command=command)
+        else:
+            outcome = self._execute(options, record=True, scheduler=scheduler, command=command)
+        if likeness(outcome.error) != self._goal:
+            return None
+        try:
+            for replay in made:
+                replay.finish()
+        except ReplayError:
+            return None
+        return outcome
+
+    def nearest_passing(self) -> Trace | None:
+        """The run without a failure that has most in common with the best; of equals the one that parts last."""
+        best, marks = self.best, [mark(choice) for choice in self.best.choices]
+
+        def apart(candidate: Candidate) -> tuple[int, int]:
+            others = {mark(choice) for choice in candidate.choices}
+            missing = [at for at, one in enumerate(marks) if one not in others]
+            options = candidate.options
+            other = (options.interleave, options.lag, options.stretch) != (
+                *(best.options.interleave, best.options.lag, best.options.stretch),
+            )
+            differences = len(missing) + len(others.difference(marks)) + other
+            return (differences, -(missing[0] if missing else len(marks)))
+
+        if not self.passed:
+            return None
+        candidate = min(self.passed, key=apart)
+        try:
+            outcome = self._play(candidate)
+        except Spent:
+            return None
+        if outcome.error is not None or outcome.recording is None:
+            return None
+        return replace(outcome.trace(), options=candidate.options, choices=tuple(fewest(outcome.recording)))
+
     # -- parts --------------------------------------------------------------------------------------------------
+
+    def _play(self, candidate: Candidate) -> Outcome:
+        """A recorded run of a candidate, whatever the budget."""
+        self._replays, self._seconds = self.made + 1, None
+        return self._run(candidate, record=True)
 
     def _recorded(self, candidate: Candidate, always: bool = False) -> Recording | None:
         known = self._last

@@ -157,6 +157,7 @@ class Failure:
             "shrunk": self.shrunk,
             "minimal": self.minimal,
             "replays": self.replays,
+            "passing": self.passing.token() if self.passing is not None else None,
             "scheduler": self._scheduler(),
             "time": self.time,
             "step": self.step,

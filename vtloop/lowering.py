@@ -5,11 +5,12 @@ Used by `vtloop.shrink`.  It must never run anything.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from vtloop.trace import Choice
 
-__all__ = ["a_step_later", "lowered", "mark", "rescaled"]
+__all__ = ["a_step_later", "grown", "lowered", "mark", "rescaled"]
 
 
 def mark(choice: Choice) -> tuple[str, str, int, int, int]:
@@ -32,3 +33,9 @@ def a_step_later(choice: Choice) -> Choice:
 def rescaled(choice: Choice, factor: float) -> Choice:
     """The choice of a size with the unit made smaller by ``factor``: at most as large as it was."""
     return replace(choice, index=max(1, min(choice.options - 1, round(choice.index * factor))))
+
+
+def grown(choices: Iterable[Choice], one: Choice, by: int) -> list[Choice]:
+    """``choices`` with ``one`` of them larger by ``by``, or as large as may be."""
+    larger = replace(one, index=min(one.options - 1, one.index + by))
+    return [larger if choice == one else choice for choice in choices]

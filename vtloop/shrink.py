@@ -17,18 +17,16 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vtloop.attempts import Attempts, Candidate, Execute, Spent, likeness
-from vtloop.deviations import fewest, holds
+from vtloop.attempts import Attempts, Candidate, Execute, Spent
+from vtloop.deviations import holds
 from vtloop.entropy import run_seed
-from vtloop.errors import ReplayError, UsageError
+from vtloop.errors import UsageError
 from vtloop.finding import Failure, failure_from
-from vtloop.lowering import a_step_later, lowered, mark, rescaled
+from vtloop.lowering import a_step_later, grown, lowered, rescaled
 from vtloop.options import Options, with_values
 from vtloop.plan import LAGS, STRETCHES
 from vtloop.ready import LEVELS
-from vtloop.recording import Recording
 from vtloop.run import Command, Outcome
-from vtloop.schedulers.replay import KeyedReplay
 from vtloop.trace import Trace
 
 __all__ = ["REPLAYS", "SECONDS", "Shrinker", "Shrunk", "check_budget", "shrunk_failure"]
@@ -44,6 +42,9 @@ DRAWN_BY = ("pct:depth=1", "random")
 
 MOST_MERGED = 5
 """Choices up to which pairs of them are tried as one."""
+
+MOST_GATHERED = 12
+"""Choices of lag, or of stretch, that are tried as one large one."""
 
 MOST_HOLDS = 24
 """Holds up to which a run is shrunk once more with all of its order told as holds."""
@@ -147,8 +148,8 @@ class Shrinker:
             minimal = True
         except Spent:
             note = f"shrinking ended after {attempts.made} replays, before everything was tried"
-        passing = self._passing()
-        outcome = self._confirmed(attempts.best, first, command)
+        passing = attempts.nearest_passing()
+        outcome = attempts.confirmed(command)
         if outcome is None:
             return Shrunk(None, None, attempts.made, note="the shrunk run did not come back: shown as it was found")
         return Shrunk(outcome, passing, attempts.made, minimal, note)
@@ -169,6 +170,7 @@ class Shrinker:
         while attempts.best.cost != cost:
             cost = attempts.best.cost
             self._leave_out()
+            self._gather()
             self._lower()
             self._tell_otherwise()
             self._merge()
@@ -307,73 +309,32 @@ class Shrinker:
                 told = holds(recording)
                 at = min(at, len(told))
 
+    def _gather(self) -> None:
+        """One large lag, or stretch, in place of several small ones: only the largest of one, or one for two."""
+        attempts = self._attempts
+        for kind in ("lag", "stretch"):
+            small = [choice for choice in attempts.best.choices if choice.kind == kind]
+            for one in small[:MOST_GATHERED] if len(small) > 1 else ():
+                rest = [choice for choice in attempts.best.choices if choice.kind != kind or choice == one]
+                if attempts.adopt(attempts.best.having(grown(rest, one, one.options))):
+                    break
+            else:
+                for one, other in itertools.pairwise(reversed(small[:MOST_GATHERED])):
+                    if {one, other} <= set(attempts.best.choices):
+                        rest = [choice for choice in attempts.best.choices if choice != one]
+                        attempts.adopt(attempts.best.having(grown(rest, other, one.index)))
+
     def _merge(self) -> None:
-        """One choice for two: a hold that lasts until the other's end, or as much lag after one step as may be."""
+        """One hold for two: one that lasts until the other's end."""
         attempts = self._attempts
         if len(attempts.best.choices) > MOST_MERGED:
             return
         ends = {key: (born, take) for key, born, take in (*attempts.recording.stood, *attempts.recording.standing)}
-        for one, other in itertools.permutations(attempts.best.choices, 2):
-            if other not in attempts.best.choices:
-                continue
-            larger = None
-            if one.kind == other.kind == "lag" and one.index < one.options - 1:
-                larger = replace(one, index=one.options - 1)
-            elif one.kind == other.kind == "hold" and {one.key[1:], other.key[1:]} <= ends.keys():
-                longer = ends[other.key[1:]][1] - ends[one.key[1:]][0]
-                larger = replace(one, age=longer) if longer > one.age else None
-            if larger is not None:
-                choices = [larger if choice == one else choice for choice in attempts.best.choices if choice != other]
+        back = [choice for choice in attempts.best.choices if choice.kind == "hold" and choice.key[1:] in ends]
+        for one, other in itertools.permutations(back, 2):
+            longer = ends[other.key[1:]][1] - ends[one.key[1:]][0]
+            if longer > one.age:
+                longest = replace(one, age=longer)
+                choices = [longest if choice == one else choice for choice in attempts.best.choices if choice != other]
                 if attempts.adopt(attempts.best.having(choices)):
                     return
-
-    # -- the end ------------------------------------------------------------------------------------------------
-
-    def _confirmed(self, best: Candidate, first: Outcome, command: Command | None) -> Outcome | None:
-        """The best run, played back to the letter; None when it does not come back."""
-        options, level, choices = best.options, best.options.interleave, best.choices
-        made: list[KeyedReplay] = []
-
-        def scheduler(recording: Recording) -> KeyedReplay:
-            made.append(KeyedReplay(level, choices, recording))
-            return made[0]
-
-        if not choices and level == LEVELS[0]:
-            plain = {"seed": None, "scheduler": "fifo"}
-            outcome = self._execute(with_values(options, **plain), record=True, command=command)
-        else:
-            outcome = self._execute(options, record=True, scheduler=scheduler, command=command)
-        if likeness(outcome.error) != likeness(first.error):
-            return None
-        try:
-            for replay in made:
-                replay.finish()
-        except ReplayError:
-            return None
-        return outcome
-
-    def _passing(self) -> Trace | None:
-        """The run without a failure that has most in common with the best; of equals the one that parts last."""
-        attempts = self._attempts
-        best, marks = attempts.best, [mark(choice) for choice in attempts.best.choices]
-
-        def apart(candidate: Candidate) -> tuple[int, int]:
-            others = {mark(choice) for choice in candidate.choices}
-            missing = [at for at, mark in enumerate(marks) if mark not in others]
-            options = candidate.options
-            other = (options.interleave, options.lag, options.stretch) != (
-                *(best.options.interleave, best.options.lag, best.options.stretch),
-            )
-            differences = len(missing) + len(others.difference(marks)) + other
-            return (differences, -(missing[0] if missing else len(marks)))
-
-        if not attempts.passed:
-            return None
-        candidate = min(attempts.passed, key=apart)
-        try:
-            outcome = attempts.play(candidate)
-        except Spent:
-            return None
-        if outcome.error is not None or outcome.recording is None:
-            return None
-        return replace(outcome.trace(), options=candidate.options, choices=tuple(fewest(outcome.recording)))
