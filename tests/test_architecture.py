@@ -114,6 +114,7 @@ FLOORS = {
     "pytest_main": 12,
     "pytest_report": 12,
     "pytest_settings": 12,
+    "pytest_debugger": 13,
     "pytest_stored": 13,
     "pytest_target": 13,
     "pytest_fixtures": 13,

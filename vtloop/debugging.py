@@ -26,7 +26,7 @@ from vtloop.recording import Recording
 from vtloop.run import Outcome, message_of
 from vtloop.schedulers import Scheduler, make_scheduler
 
-__all__ = ["Stops"]
+__all__ = ["Debugger", "Stops"]
 
 _LIBRARY = os.path.dirname(os.__file__) + os.sep
 _INSTALLED = ("site-packages", "dist-packages")
@@ -41,15 +41,23 @@ class Stops:
         until: The number of the step before which it stops; None for none.
         failing: Whether it stops where the run failed.
         recorded: How the recorded run ended, as in its trace: a script may survive other errors.
+        debugger: What opens; None for Python's own on this terminal.
 
     Attributes:
         reached: Whether the step was reached.
     """
 
-    def __init__(self, *, until: int | None, failing: bool, recorded: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        until: int | None,
+        failing: bool,
+        recorded: Mapping[str, Any] | None = None,
+        debugger: Debugger | None = None,
+    ) -> None:
         self._until, self._failing, self._recorded = until, failing, recorded or {}
         self._shown: BaseException | None = None
-        self._debugger = _Debugger()
+        self._debugger = Debugger() if debugger is None else debugger
         self._beginning: _Beginning | None = None
         self.reached = False
 
@@ -109,7 +117,7 @@ class Stops:
         recording.on_step = on_step
 
 
-class _Debugger(pdb.Pdb):
+class Debugger(pdb.Pdb):
     """Python's debugger, in the program's own frames; leaving it by ``q`` is as Ctrl-C."""
 
     def __init__(self) -> None:
@@ -184,7 +192,7 @@ class _Beginning:
         waits: It has not handed over yet.
     """
 
-    def __init__(self, debugger: _Debugger, item: Item, where: str) -> None:
+    def __init__(self, debugger: Debugger, item: Item, where: str) -> None:
         self._debugger = debugger
         self._asked = ""
         self.waits = True

@@ -25,6 +25,7 @@ from vtloop.finding import Failure, failure_from
 from vtloop.loop import EventLoop
 from vtloop.options import Options
 from vtloop.playback import replay_loosely, replay_outcome
+from vtloop.pytest_debugger import stopping
 from vtloop.pytest_fixtures import Fixtures
 from vtloop.pytest_main import MainTask
 from vtloop.pytest_report import PASSED_ON, Account, describe, own_frames, replay_command, test_id
@@ -244,7 +245,7 @@ class VtloopFunction(pytest.Function):
         if exactly and wanted() is not None:
             outcome = self._tell(trace, functools.partial(run_once, recorder=recorder_for(trace)))
         elif exactly:
-            outcome = replay_outcome(trace, run_once, command)
+            outcome = replay_outcome(trace, stopping(self.config, run_once), command)
         else:
             outcome = replay_loosely(trace, run_once, command)
         return failure_from(outcome, 0, test_id(self), command) if outcome.error is not None else None

@@ -54,6 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
         Settings.of(flags, {}, ini, drawn=drawn)
         if config.option.vtloop_replay is not None:
             config.stash[_REPLAY] = read(config.option.vtloop_replay)
+        until = config.option.vtloop_until
+        if until is not None and (until < 1 or config.option.vtloop_replay is None):
+            raise UsageError(f"--vtloop-until takes the number of a step of a --vtloop-replay, 1 or more, got {until}")
     except UsageError as exc:
         raise pytest.UsageError(f"vtloop: {exc}") from None
 

@@ -145,6 +145,14 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="FILE|TOKEN",
         help="play one recorded run of the selected test back",
     )
+    group.addoption(
+        "--vtloop-until",
+        dest="vtloop_until",
+        default=None,
+        type=int,
+        metavar="STEP",
+        help="with --vtloop-replay: open the debugger in the program before this step",
+    )
     parser.addini("vtloop", "run every async test on the virtual loop", type="bool", default=False)
     for name, text, _ in flags:
         parser.addini(f"vtloop_{name}", text, default="")

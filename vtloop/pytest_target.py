@@ -57,6 +57,7 @@ def run_pytest(
     given: Mapping[str, Any],
     trace: str | None = None,
     debugger: bool = False,
+    until: int | None = None,
 ) -> int:
     """Let pytest run the test; its exit status as ours.
 
@@ -66,6 +67,7 @@ def run_pytest(
     if find_spec("pytest") is None:
         raise UsageError(f"target {nodeid!r} is a pytest test, and pytest is not installed here")
     words = pytest_words(nodeid, runs, given, trace) + ["--pdb"] * debugger
+    words += ["--vtloop-until", str(until)] if until is not None else []
     with tempfile.TemporaryDirectory(prefix="vtloop-") as folder:
         results = os.path.join(folder, "results.xml")
         status = _pytest(console, words if trace is None else [*words, f"--junitxml={results}"])

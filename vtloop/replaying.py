@@ -107,10 +107,11 @@ def _stopping(
 def _play_in_pytest(
     request: Request, target: PytestTarget, given: Mapping[str, Any] | None = None, trace: str | None = None
 ) -> int:
-    if request.given.until is not None:
-        raise UsageError("--until stops functions and scripts; pytest stops a test by --pdb, or at a breakpoint()")
+    debugger, until = bool(request.given.pdb), request.given.until
+    if until is not None and trace is None:
+        raise UsageError("--until in a pytest test needs a trace or a token, as a failing test prints it; got a seed")
     return run_pytest(
-        request.console, target.text, runs=1, given=given or {}, trace=trace, debugger=bool(request.given.pdb)
+        request.console, target.text, runs=1, given=given or {}, trace=trace, debugger=debugger, until=until
     )
 
 
