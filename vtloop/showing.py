@@ -51,7 +51,7 @@ def show(request: Request) -> int:
     console.say(*_header(given.trace, trace))
     data = _data(trace)
     if played is None:
-        console.say(*_choices(trace))
+        console.say(*_choices(trace), "more     with a TARGET or --html FILE it is played back: lines, table, timeline")
     else:
         told = told_choices(played.story)
         console.say(*_told(trace, told), "", *table(played.story, told))
