@@ -293,7 +293,7 @@ def test_the_watchdog_is_off_and_the_command_still_has_it(typed, token, project)
         (["1", "program.py:fine", "--until", "x"], "replay: --until must be a whole number, got 'x'"),
         (["1", "program.py:fine", "--pdb", "--json"], "--pdb talks on the terminal; give it without --json"),
         (["1", "program.py:fine", "--until", "1", "--json"], "--until talks on the terminal; give it without --json"),
-        (["1", "t.py::test_x", "--until", "1"], "--until stops functions and scripts; pytest stops a test by --pdb"),
+        (["1", "t.py::test_x", "--until", "1"], "--until in a pytest test needs a trace or a token"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_sentence(typed, words, message):
@@ -343,3 +343,53 @@ def test_pytest_gets_the_debugger(project):
     command = [sys.executable, "-m", "vtloop", "replay", "1", "test_it.py::test_it", "--pdb"]
     made = subprocess.run(command, input="p secret + 1\nq\n", env=env, capture_output=True, text=True)
     assert "\n(Pdb) 42\n" in made.stdout, made.stdout + made.stderr
+
+
+@pytest.mark.slow
+def test_a_replayed_pytest_test_stops_before_a_step(project):
+    (project / "test_it.py").write_text(
+        textwrap.dedent(
+            """
+            import asyncio, pytest
+
+            @pytest.mark.vtloop(runs=100)
+            async def test_it():
+                go, order = asyncio.Event(), []
+
+                async def worker(number):
+                    await go.wait()
+                    order.append(number)
+
+                tasks = [asyncio.create_task(worker(number)) for number in range(2)]
+                await asyncio.sleep(1)
+                print("printed by the test")
+                go.set()
+                await asyncio.gather(*tasks)
+                assert order == [0, 1]
+            """
+        )
+    )
+    (project / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    env = {**os.environ, "PYTHONPATH": ROOT}
+
+    def run(*words, typed=""):
+        command = [sys.executable, "-m", *words]
+        return subprocess.run(command, input=typed, env=env, capture_output=True, text=True)
+
+    token = re.search(r"--vtloop-replay (vt1\.\S+)", run("pytest", "test_it.py").stdout)[1]
+    replay = ("vtloop", "replay", token, "test_it.py::test_it", "--until")
+    made = run(*replay, "6", typed="n\np number, order\nc\n")
+    assert made.returncode == 1
+    before, _, after = made.stdout.partition("t=1 s, before step 6: Task-3 step 2\n")
+    assert "printed by the test" not in before and "Captured stdout call" in after
+    assert "\n(Pdb) (1, [])\n" in after
+    stepped = run(*replay, "1", typed="s\n" * 90 + "c\n").stdout
+    assert {Path(file).name for file in re.findall(r"^(?:\(Pdb\) )?> (\S+)\(\d+\)", stepped, re.MULTILINE)} == {
+        "test_it.py"
+    }
+    made = run(*replay, "99")
+    assert made.returncode == 2
+    assert "--vtloop-until 99: the run has 13 steps; give a number up to that" in made.stdout
+    made = run("pytest", "test_it.py", "--vtloop-until", "3")
+    assert made.returncode == 4
+    assert "vtloop: --vtloop-until takes the number of a step of a --vtloop-replay, 1 or more, got 3" in made.stderr

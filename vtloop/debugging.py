@@ -151,6 +151,7 @@ class Debugger(pdb.Pdb):
         return file.startswith(_LIBRARY) and not file.startswith(_INSTALLED, len(_LIBRARY))
 
     def stop_here(self, frame: FrameType) -> bool:
+        """Whether stepping stops in this frame."""
         return not self.is_foreign(frame.f_code) and super().stop_here(frame)
 
     def examine(self, trace: TracebackType) -> None:
@@ -171,6 +172,7 @@ class Debugger(pdb.Pdb):
         return stack, index
 
     def user_call(self, frame: FrameType, argument_list: None) -> None:
+        """A frame begins or goes on; the first stop says nothing of that."""
         if self._silent:
             self._silent = False
             self.interaction(frame, None)
@@ -178,6 +180,7 @@ class Debugger(pdb.Pdb):
             super().user_call(frame, argument_list)
 
     def trace_dispatch(self, frame: FrameType, event: str, arg: Any) -> Any:
+        """The trace function."""
         try:
             return super().trace_dispatch(frame, event, arg)
         except bdb.BdbQuit:
