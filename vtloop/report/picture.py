@@ -74,7 +74,7 @@ class Picture:
         for number, name in enumerate(self._lanes):
             left, right = self._x[name]
             label = self._story.label_of(name) if name != LOOP else "callbacks"
-            text = escape(_clip(label, int((right - left - 8) / 7.6)))
+            text = escape(_clip(label, int((right - left - 8) / 8.4)))
             lane = self._story.lanes.get(name)
             made = f"\nmade at {lane.created.short} {lane.created.source}" if lane and lane.created else ""
             parts.append(
@@ -268,7 +268,8 @@ class Picture:
         tail = self._tail(moment) if moment.kind == "step" else ""
         if tail:
             sign = {"raised": "\u2717 ", "cancelled": "\u2298 ", "returned": "\u2713 "}.get(moment.end, "")
-            text = escape(_clip(f"{sign}{tail}", int((right - left - 10) / 6.3)))
+            wide = 7.2 if moment.end == "raised" else 6.4  # bold or not
+            text = escape(_clip(f"{sign}{tail}", int((right - left - 10) / wide)))
             parts.append(f'<text class="tail" x="{left + 18:g}" y="{block.bottom + 13:g}">{text}</text>')
         for at, one in enumerate(marks[:MOST_MARKS]):
             parts.append(_circle(str(one.number), right - 4 - 38 * at, block.top + 3, ""))

@@ -70,7 +70,8 @@ def scene_of(story: Story, told: Sequence[Told], *, lanes: int, rows: int) -> Sc
         if moment.end == "raised":
             raisers.setdefault(moment.error, moment.who)
     stars |= set(raisers.values())
-    scene = Scene(shown, stars & within, len(story.lanes) - len(shown), marks=marks)
+    others = {m.who for m in story.moments if m.kind == "step"} - within
+    scene = Scene(shown, stars & within, len(others), marks=marks)
     scene.hidden_events = sum(m.kind == "step" and m.who not in within for m in story.moments)
     scene.rows = list(events) if len(events) <= rows else _folded(events, named, rows)
     return scene
@@ -86,8 +87,10 @@ def _matters(moment: Moment, lanes: set[str], named: set[int | None]) -> bool:
 
 def _lanes(story: Story, told: Sequence[Told], most: int) -> list[str]:
     """Those that the deviating choices are about, those that failed or wait at the end, and those that woke them."""
-    if len(story.lanes) <= most:
-        return list(story.lanes)
+    ran = {moment.who for moment in story.moments if moment.kind == "step"}
+    ran |= {moment.who for one in told for moment in _about(story, one)}
+    if len(ran) <= most:
+        return [name for name in story.lanes if name in ran]
     weight: Counter[str] = Counter()
     for one in told[-50:]:
         for moment in _about(story, one):
@@ -109,8 +112,8 @@ def _lanes(story: Story, told: Sequence[Told], most: int) -> list[str]:
         weight[moment.who] += age
     first = next(iter(story.lanes))
     weight[first] += 500
-    chosen = {name for name, _ in weight.most_common(most)}
-    return [name for name in story.lanes if name in chosen]
+    heaviest = [name for name, _ in weight.most_common() if name in ran][:most]
+    return [name for name in story.lanes if name in heaviest]
 
 
 def _about(story: Story, told: Told) -> Iterable[Moment | Left]:

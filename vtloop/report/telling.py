@@ -64,8 +64,9 @@ def story_of(outcome: Outcome, trace: Trace, target: str, command: str) -> Story
         error = outcome.error
         story.error, story.place = in_a_line(error), place_of(error)
         story.report = error.report().split("\n") if isinstance(error, VtloopError) else []
-        listed = dataclasses.replace(trace, choices=tuple(story.choices))
-        story.label = Failure(error, listed, time=outcome.time_ns / 1e9, step=outcome.steps).label()
+        if isinstance(error, Exception):  # Ctrl-C and sys.exit() are no findings
+            listed = dataclasses.replace(trace, choices=tuple(story.choices))
+            story.label = Failure(error, listed, time=outcome.time_ns / 1e9, step=outcome.steps).label()
     elif outcome.value is not None:
         value = repr(outcome.value)
         story.value = value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 3]}..."
