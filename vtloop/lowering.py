@@ -5,12 +5,16 @@ Used by `vtloop.shrink`.  It must never run anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from vtloop.trace import Choice
 
-__all__ = ["a_step_later", "grown", "lowered", "mark", "rescaled"]
+__all__ = ["a_step_later", "grown", "lowered", "mark", "nearby", "rescaled"]
+
+
+STEPS, AGES = 4, (2, 4, 8)
+"""What `nearby` gives: holds of how many steps of a task, for how many takes."""
 
 
 def mark(choice: Choice) -> tuple[str, str, int, int, int]:
@@ -39,3 +43,12 @@ def grown(choices: Iterable[Choice], one: Choice, by: int) -> list[Choice]:
     """``choices`` with ``one`` of them larger by ``by``, or as large as may be."""
     larger = replace(one, index=min(one.options - 1, one.index + by))
     return [larger if choice == one else choice for choice in choices]
+
+
+def nearby(choices: Sequence[Choice]) -> Iterator[Choice]:
+    """Holds of steps that are near those of ``choices``, of the same tasks."""
+    for task in dict.fromkeys(choice.task for choice in choices):
+        steps = [choice.step for choice in choices if choice.task == task]
+        for step in range(min(steps), min(max(steps) + 2, min(steps) + STEPS)):
+            for age in AGES:
+                yield Choice("hold", task, step, age, age, age + 1)

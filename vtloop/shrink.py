@@ -22,7 +22,7 @@ from vtloop.deviations import holds
 from vtloop.entropy import run_seed
 from vtloop.errors import UsageError
 from vtloop.finding import Failure, failure_from
-from vtloop.lowering import a_step_later, grown, lowered, rescaled
+from vtloop.lowering import a_step_later, grown, lowered, nearby, rescaled
 from vtloop.options import Options, with_values
 from vtloop.plan import LAGS, STRETCHES
 from vtloop.ready import LEVELS
@@ -174,6 +174,7 @@ class Shrinker:
             self._lower()
             self._tell_otherwise()
             self._merge()
+            self._one_for_several()
 
     def _weaken(self) -> None:
         """The same choices, as far as they are allowed, where less is assumed; the weakest that fails is kept."""
@@ -202,19 +203,20 @@ class Shrinker:
         Lag may take the place of what is left out where the failing run was allowed not to be exact.
         """
         options = self._attempts.best.options
-        cancel, stretch, level, _ = self._attempts.best.needs
+        cancel, stretch, level, lag = self._attempts.best.needs
         highest = LEVELS.index(first.interleave) + 1
-        lags = LAGS[::-1] if stretch or options.lag else (0.0,)
-        below: list[tuple[tuple[str, ...], str]] = [
-            ((), interleave) for interleave in LEVELS[: highest if cancel or stretch else level]
-        ]
+        lags = LAGS[::-1] if stretch or lag else (0.0,)
+        below: list[tuple[tuple[str, ...], str, tuple[float, ...]]]
+        below = [((), at, lags) for at in LEVELS[: highest if cancel or stretch else level]]
         if options.cancel:
-            below += [(options.cancel, interleave) for interleave in LEVELS[: highest if stretch else level]]
-        for cancels, interleave in below:
+            below += [(options.cancel, at, lags) for at in LEVELS[: highest if stretch else level]]
+        if lag and not stretch:
+            below.append((options.cancel, options.interleave, (0.0,)))
+        for cancels, at, sizes in below:
             for number in range(BELOW):
                 drawn = {"seed": run_seed(options.seed or 0, number), "scheduler": DRAWN_BY[number % len(DRAWN_BY)]}
-                drawn |= {"interleave": interleave, "lag": lags[number % len(lags)]}
-                found = self._attempts.search(with_values(options, **drawn, stretch=0.0, cancel=cancels))
+                drawn |= {"interleave": at, "lag": sizes[number % len(sizes)], "stretch": 0.0, "cancel": cancels}
+                found = self._attempts.search(with_values(options, **drawn))
                 if found:
                     return True
                 if found is None:
@@ -323,6 +325,20 @@ class Shrinker:
                     if {one, other} <= set(attempts.best.choices):
                         rest = [choice for choice in attempts.best.choices if choice != one]
                         attempts.adopt(attempts.best.having(grown(rest, other, one.index)))
+
+    def _one_for_several(self) -> None:
+        """A single hold in place of several: of the same tasks, a step nearby, for a while."""
+        attempts = self._attempts
+        choices = attempts.best.choices
+        order = [choice for choice in choices if choice.kind in ("hold", "step")]
+        if len(choices) > MOST_MERGED:
+            return
+        groups = [order, *map(list, itertools.combinations(order, 2))] if len(order) > 2 else [order]
+        for group in groups if len(order) > 1 else ():
+            rest = [choice for choice in choices if choice not in group]
+            for one in nearby(group):
+                if attempts.adopt(attempts.best.having([one, *rest])):
+                    return
 
     def _merge(self) -> None:
         """One hold for two: one that lasts until the other's end."""
