@@ -21,6 +21,7 @@ from vtloop.options import RUN_DEFAULTS, Options, check_level, resolve, with_val
 from vtloop.ready import LEVELS
 from vtloop.recording import Recording
 from vtloop.run import Main, execute
+from vtloop.schedulers.base import Scheduler
 from vtloop.schedulers.odds import CANCEL_AFTER, CANCEL_BEFORE
 from vtloop.trace import REPLAY
 
@@ -61,12 +62,15 @@ class Schedule:
 
     def pick(self, window: Sequence[Any]) -> int:
         """The next choice: an index of ``window``."""
+        return self.draw(window[0].kind, len(window))
+
+    def draw(self, kind: str, options: int) -> int:
+        """One of ``options``; 0 when there were enough choices, or when Hypothesis has given the example up."""
         if self._left <= 0 or self._given_up is not None:
             return 0
         self._left -= 1
-        kind, options = window[0].kind, len(window)
         try:
-            drawn = self._random.randrange(max(options, _DRAWN_FROM.get(kind, 0)))
+            drawn: int = self._random.randrange(max(options, _DRAWN_FROM.get(kind, 0)))
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as exc:
@@ -84,32 +88,46 @@ class Schedule:
         Raises:
             BaseException: What ``main`` raised, a verdict, or what failed in the background.
         """
-        options = resolve(self._options, scheduler=self, interleave=self._options.interleave)
-        outcome = execute(main, options, command=_command)
+        level = self._options.interleave
+        outcome = execute(main, self._options, scheduler=lambda _: _Drawn(level, self), command=_command)
         error = outcome.error
         if self._given_up is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise self._given_up
         assert outcome.recording is not None
-        lines = _words(outcome.recording)
+        more = []
         if error is not None and not isinstance(error, (KeyboardInterrupt, SystemExit, UsageError)):
-            outcome.options = with_values(options, scheduler=REPLAY)
             outcome.listed = tuple(fewest(outcome.recording))
             failure = failure_from(outcome, command=_command)
-            lines += [failure.label()] if failure.trace.choices else []
-            lines += [f"without Hypothesis: {failure.command}"] if failure.command is not None else []
-        _note(lines)
+            more += [failure.label()] if failure.trace.choices else []
+            more += [f"without Hypothesis: {failure.command}"] if failure.command is not None else []
+        _note(outcome.recording, more)
         if error is not None:
             raise error
         return outcome.value  # type: ignore[no-any-return]
 
     def loop(self) -> EventLoop:
         """A loop whose choices are drawn: ``asyncio.Runner(loop_factory=schedule.loop)`` for a state machine."""
-        options = resolve(self._options, scheduler=self, interleave=self._options.interleave)
-        loop = _DrawnLoop.with_options(options, scheduled=False)
+        loop = _DrawnLoop.with_options(self._options, scheduled=False)
         assert isinstance(loop, _DrawnLoop)
         loop.recording = Recording(loop._clock)
-        loop.use_scheduler(loop.own_scheduler(), loop.recording)
+        loop.use_scheduler(_Drawn(self._options.interleave, self), loop.recording)
         return loop
+
+
+class _Drawn(Scheduler):
+    """A schedule as the loop asks it."""
+
+    def __init__(self, level: str, schedule: Schedule) -> None:
+        super().__init__(level)
+        self._draw = schedule.draw
+
+    def pick(self, items: Sequence[Any], options: int) -> int:
+        """Who runs next."""
+        return self._draw("step", options)
+
+    def choose(self, kind: str, options: int, name: str = "", p: float | None = None) -> int:
+        """Any other choice."""
+        return self._draw(kind, options)
 
 
 class _DrawnLoop(EventLoop):
@@ -120,7 +138,7 @@ class _DrawnLoop(EventLoop):
     def close(self) -> None:
         if not self.is_closed() and not self.is_running():
             self.recording.note_end()
-            _note(_words(self.recording))
+            _note(self.recording)
         super().close()
 
 
@@ -141,8 +159,11 @@ def schedules(*, interleave: str = "wakeups", choices: int = 1_000, **options: A
     for name in ("seed", "scheduler"):
         if name in options:
             raise UsageError(f"schedules() takes no {name}: Hypothesis draws every choice, got {options[name]!r}")
-    levels = LEVELS[: LEVELS.index(interleave) + 1]
-    settings = [resolve(RUN_DEFAULTS, scheduler="random", interleave=level, **options) for level in levels]
+    levels = LEVELS[: LEVELS.index(interleave or "wakeups") + 1]
+    settings = [
+        with_values(resolve(RUN_DEFAULTS, scheduler="random", interleave=level, **options), scheduler=REPLAY)
+        for level in levels
+    ]
     return _schedules([made for made in settings for _ in range(_WEIGHTS[made.interleave])], choices)
 
 
@@ -152,17 +173,26 @@ def _schedules(draw: st.DrawFn, settings: list[Options], choices: int) -> Schedu
     return Schedule(draw(st.randoms(use_true_random=False)), options, choices)
 
 
-def _words(recording: Recording) -> list[str]:
-    """The order of a run in words."""
-    choices = [f"  {choice.words}" for choice in fewest(recording)]
-    more = [f"  ... and {len(choices) - SHOWN} more"] if len(choices) > SHOWN else []
-    return ["order: asyncio's own" + (", except:" if choices else ""), *choices[:SHOWN], *more]
+class _Words:
+    """The order of a run in words, and what more there is to say; made when Hypothesis prints it."""
+
+    def __init__(self, recording: Recording, more: Sequence[str]) -> None:
+        self._recording, self._more = recording, more
+
+    def __repr__(self) -> str:
+        choices = [f"  {choice.words}" for choice in fewest(self._recording)]
+        left = [f"  ... and {len(choices) - SHOWN} more"] if len(choices) > SHOWN else []
+        order = "order: asyncio's own" + (", except:" if choices else "")
+        return "\n".join([order, *choices[:SHOWN], *left, *self._more])
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
 
 
-def _note(lines: list[str]) -> None:
+def _note(recording: Recording, more: Sequence[str] = ()) -> None:
     """Tell Hypothesis, which prints it with the failing example."""
     if currently_in_test_context():
-        note("\n".join(lines))
+        note(_Words(recording, more))
 
 
 def _command(token: str) -> str:
