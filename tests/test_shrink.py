@@ -173,6 +173,31 @@ def test_lag_is_as_small_as_still_fails_and_the_label_says_how_much():
         assert "asserting exact times? exact_time=True" in failure.label()
 
 
+@pytest.mark.parametrize("lag", [0.0015, 0.02])
+def test_no_run_has_more_lag_than_was_asked_for(lag):
+    async def main():
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        loop.call_later(0.001, done.set_result, None)
+        loop.call_later(0.0011, lambda: done.done() or done.cancel())
+        await asyncio.sleep(0.0012)
+        for _ in range(4):
+            await asyncio.sleep(0.5)
+        if loop.time_ns() > 2_001_200_000 + 500_000:
+            raise Broken
+
+    asked = []
+
+    def noted(options, **how):
+        asked.append(options.lag)
+        return execute(main, options, **how)
+
+    outcome = first_failing(main, interleave="tasks", lag=lag)
+    made = Shrinker(noted).shrink(outcome)
+    assert made.outcome.options.interleave == "timing"
+    assert max(asked) <= lag
+
+
 def test_stretch_is_as_small_as_still_fails_and_the_label_calls_it_other_durations():
     outcome = first_failing(told, interleave="wakeups", stretch=1.0)
     failure = vtloop.shrink(outcome.trace(), told)

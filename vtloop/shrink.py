@@ -205,7 +205,8 @@ class Shrinker:
         options = self._attempts.best.options
         cancel, stretch, level, lag = self._attempts.best.needs
         highest = LEVELS.index(first.interleave) + 1
-        lags = LAGS[::-1] if stretch or lag else (0.0,)
+        most = first.lag or LAGS[-1]  # never more than was asked for
+        lags = tuple(size for size in reversed(LAGS) if size <= most) or (most,) if stretch or lag else (0.0,)
         below: list[tuple[tuple[str, ...], str, tuple[float, ...]]]
         below = [((), at, lags) for at in LEVELS[: highest if cancel or stretch else level]]
         if options.cancel:
