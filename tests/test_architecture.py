@@ -100,6 +100,8 @@ FLOORS = {
     "chunks": 9,
     "resuming": 9,
     "parallel": 10,
+    "sweep": 10,
+    "exploration": 10,
     "workers": 10,
     "executors": 10,
     "explore": 12,

@@ -13,22 +13,23 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
-from vtloop.chunks import Execute, Made, Maker, Program, Ready, frozen_heap
+from vtloop.chunks import Execute, Made, Maker, Ready, frozen_heap
 from vtloop.clock import seconds_text
 from vtloop.errors import NondeterminismError, ReplayError, UsageError
 from vtloop.executors import Borrowed
+from vtloop.exploration import Exploration
 from vtloop.finding import Failure, failure_from
 from vtloop.novelty import Earlier
-from vtloop.parallel import Crowd, in_order
+from vtloop.parallel import Crowd, Resources, in_order
 from vtloop.plan import Plan
 from vtloop.playback import replay_outcome
 from vtloop.recording import Recording
 from vtloop.run import Command, Outcome
 from vtloop.schedulers.replay import SUSPECTS, FlatReplay
 from vtloop.shrink import shrunk_failure
+from vtloop.sweep import Sweep
 from vtloop.trace import REPLAY, Trace, made_by
 from vtloop.workers import Processes, fork_is_safe, sendable
 
@@ -36,104 +37,6 @@ __all__ = ["Campaign", "Execute", "Exploration", "Resources"]
 
 WARM_UP = 0.02
 """Real seconds of runs made here before other processes are asked: most failures, and small explorations, end in it."""
-
-
-@dataclass(slots=True)
-class Exploration:
-    """What an exploration found.
-
-    Attributes:
-        runs: How many runs were made.
-        failure: The first failure, or None.
-        distinct: How many different orders were taken (`vtloop.orders`).
-        unseen: The estimated share of further runs that would take an order not seen yet; None after fewer than ten.
-        since_new: How many runs were made since the last one that took a new order.
-        elapsed: Real seconds.
-        notes: What else a reader should know.
-    """
-
-    runs: int = 0
-    failure: Failure | None = None
-    distinct: int = 0
-    unseen: float | None = None
-    since_new: int = 0
-    elapsed: float = 0.0
-    notes: list[str] = field(default_factory=list)
-
-    def check(self) -> Exploration:
-        """Raise the failure's own error, with the summary as a note; the exploration itself when it is clean."""
-        if self.failure is None:
-            return self
-        raise self.failure.error
-
-    def headline(self) -> str:
-        """The numbers in one line."""
-        parts = [_counted(self.runs, "run"), _counted(self.distinct, "distinct order")]
-        if self.unseen is not None:
-            parts.append(f"about {100 * self.unseen:.0f} % unseen" if self.unseen >= 0.005 else "under 1 % unseen")
-        if self.since_new:
-            parts.append(f"nothing new in the last {_counted(self.since_new, 'run')}")
-        rate = f" ({self.runs / self.elapsed:,.0f} runs/s)" if self.elapsed else ""
-        return f"{', '.join(parts)}, {self.elapsed:.2f} s{rate}"
-
-    def __str__(self) -> str:
-        found = ["no failure found"] if self.failure is None else ["FAILED", self.failure.report()]
-        return "\n".join([self.headline(), *self.notes, *found])
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as JSON-ready values."""
-        return {
-            "runs": self.runs,
-            "distinct": self.distinct,
-            "unseen": self.unseen,
-            "since_new": self.since_new,
-            "elapsed": self.elapsed,
-            "notes": list(self.notes),
-            "failure": self.failure.to_dict() if self.failure is not None else None,
-        }
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What an exploration may use.
-
-    Attributes:
-        jobs: How many processes make runs.
-        executor: Whose workers make them instead; None for processes of our own.
-        budget: Real seconds after which no further run begins; None for no limit.
-        program: The program for another process.
-
-    Raises:
-        UsageError: A value out of range.
-    """
-
-    jobs: int = 1
-    executor: Any = None
-    budget: float | None = None
-    program: Program | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.jobs, bool) or not isinstance(self.jobs, int) or self.jobs < 1:
-            raise UsageError(f"jobs must be a whole number, 1 or more, got {self.jobs!r}")
-        budget = self.budget
-        if budget is not None and (
-            isinstance(budget, bool) or not isinstance(budget, (int, float)) or not 0 < budget < float("inf")
-        ):
-            raise UsageError(f"budget must be a number of seconds above 0, or None, got {budget!r}")
-
-        if self.executor is not None and not callable(getattr(self.executor, "submit", None)):
-            raise UsageError(
-                f"executor must have submit(function, *args), as those of concurrent.futures, got {self.executor!r}"
-            )
-
-    @property
-    def alone(self) -> bool:
-        """Whether this process makes all runs."""
-        return self.jobs == 1 and self.executor is None
 
 
 class Campaign:
@@ -186,6 +89,8 @@ class Campaign:
             raise UsageError(
                 "a scheduler object may keep something from run to run, so it explores in one process only"
             )
+        if plan.bound and not self._resources.alone:
+            raise UsageError(f"{plan.scheduler} learns from its runs which schedules there are: it takes no jobs")
         earlier = earlier or Earlier()
         self.upto = earlier.upto
         self._last = self.upto + plan.runs
@@ -249,6 +154,8 @@ class Campaign:
 
     def _search_plan(self) -> tuple[Outcome, int] | None:
         """The failing run of the plan with the lowest number, and that number."""
+        if self.plan.bound:
+            return self._sweep()
         alone, first, began = self._resources.alone, self.upto, time.perf_counter()
         while self.upto < self._last and self._may_go_on():
             if not alone and self.upto > first and (took := time.perf_counter() - began) > WARM_UP:
@@ -260,6 +167,22 @@ class Campaign:
                 return outcome, self.upto - 1
             if self._progress is not None:
                 self._progress(self.found)
+        return None
+
+    def _sweep(self) -> tuple[Outcome, int] | None:
+        """The first of all schedules that fails."""
+        sweep = Sweep(self.plan, self._maker, self.plan.bound)
+        for deviations in sweep:
+            if self.upto >= self._last or not self._may_go_on():
+                break
+            outcome = sweep.make(deviations, **self._how)
+            failed = _ended_it(outcome)
+            self._made(outcome.order)
+            if failed:
+                return outcome, self.upto - 1
+            if self._progress is not None:
+                self._progress(self.found)
+        self.found.notes.append(sweep.note())
         return None
 
     def _made(self, order: int | None) -> None:
@@ -278,7 +201,8 @@ class Campaign:
     def _tell(self) -> None:
         """Bring the numbers of what was found up to date."""
         found, novelty = self.found, self._novelty
-        found.distinct, found.unseen, found.since_new = novelty.distinct, novelty.unseen, novelty.since_new
+        found.distinct, found.since_new = novelty.distinct, novelty.since_new
+        found.unseen = novelty.unseen if not self.plan.bound else None  # the runs of a sweep are no sample
         found.elapsed = self._before + time.perf_counter() - self._began
         if found.failure is None and self.upto < self._last and not self._may_go_on():
             found.notes.append(f"the budget of {self._resources.budget:g} s is spent")
@@ -358,6 +282,9 @@ class Campaign:
         if second.error is None:
             return failure_from(first, index, self._target, self._command)
         failure = failure_from(second, index, self._target, self._command)
+        if self.plan.bound:
+            by = {"run": index, "seed": None, "scheduler": self.plan.scheduler, "interleave": self.plan.ceiling}
+            failure.trace = dataclasses.replace(failure.trace, outcome={**failure.trace.outcome, "found": by})
         return shrunk_failure(failure, second, self._execute, command=self._command) if self.plan.shrink else failure
 
 
@@ -368,9 +295,9 @@ def _ended_it(outcome: Outcome) -> bool:
     """Whether the exploration ends with this run: it failed.
 
     Raises:
-        KeyboardInterrupt, SystemExit, UsageError: The run ended with it; never a finding.
+        KeyboardInterrupt, SystemExit, UsageError, NondeterminismError: The run ended with it; never a finding.
     """
-    if isinstance(outcome.error, (KeyboardInterrupt, SystemExit, UsageError)):
+    if isinstance(outcome.error, (KeyboardInterrupt, SystemExit, UsageError, NondeterminismError)):
         raise outcome.error
     return outcome.error is not None
 

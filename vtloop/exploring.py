@@ -46,6 +46,8 @@ def explore(request: Request) -> int:
         shrink=not given.no_shrink,
         **options,
     )
+    if plan.bound and given.resume:
+        raise UsageError(f"--resume and --scheduler {plan.scheduler}: it begins with the first schedule every time")
     with opened(given.target, request.arguments) as target:
         if isinstance(target, PytestTarget):
             _refuse_for_pytest(given)
@@ -111,7 +113,7 @@ def _explore(request: Request, target: Target, plan: Plan, resources: Resources)
 
 def _save(bookmark: Bookmark, campaign: Campaign) -> None:
     """Keep the place, once there is one."""
-    if campaign.upto:
+    if campaign.upto and not campaign.plan.bound:
         with suppress(OSError):  # a read-only folder
             Store(Path()).make_folder()
             bookmark.save(campaign.done())

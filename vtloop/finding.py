@@ -101,7 +101,8 @@ class Failure:
         message = message_of(self.error).split("\n", 1)[0]
         scheduler = self._scheduler()
         by = f", scheduler {scheduler}" if scheduler != REPLAY else ""
-        who = f"seed {found.seed}{by}" if found.seed is not None else "no seed"
+        swept = by.removeprefix(", ") if by and self.level != "fifo" else "no seed"
+        who = f"seed {found.seed}{by}" if found.seed is not None else swept
         lines = [
             f"{type(self.error).__name__}: {message}"[:200],
             f"run {self.run}, {who}, t={self.time:g} s, step {self.step}{self._about_shrink()}",

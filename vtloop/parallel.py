@@ -8,17 +8,58 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from vtloop.chunks import Chunk, Made, Result
+from vtloop.chunks import Chunk, Made, Program, Result
+from vtloop.errors import UsageError
 
-__all__ = ["Crowd", "in_order"]
+__all__ = ["Crowd", "Resources", "in_order"]
 
 FEWEST_SECONDS = 0.02
 """What a chunk should take at least, even near the end."""
 
 TICK = 0.1
 """Seconds after which `in_order` gives None, if nothing else came: time to draw, to save, to look at the budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What an exploration may use.
+
+    Attributes:
+        jobs: How many processes make runs.
+        executor: Whose workers make them instead; None for processes of our own.
+        budget: Real seconds after which no further run begins; None for no limit.
+        program: The program for another process.
+
+    Raises:
+        UsageError: A value out of range.
+    """
+
+    jobs: int = 1
+    executor: Any = None
+    budget: float | None = None
+    program: Program | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.jobs, bool) or not isinstance(self.jobs, int) or self.jobs < 1:
+            raise UsageError(f"jobs must be a whole number, 1 or more, got {self.jobs!r}")
+        budget = self.budget
+        if budget is not None and (
+            isinstance(budget, bool) or not isinstance(budget, (int, float)) or not 0 < budget < float("inf")
+        ):
+            raise UsageError(f"budget must be a number of seconds above 0, or None, got {budget!r}")
+
+        if self.executor is not None and not callable(getattr(self.executor, "submit", None)):
+            raise UsageError(
+                f"executor must have submit(function, *args), as those of concurrent.futures, got {self.executor!r}"
+            )
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process makes all runs."""
+        return self.jobs == 1 and self.executor is None
 
 
 class Crowd(Protocol):

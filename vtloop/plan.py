@@ -13,8 +13,10 @@ from typing import Any
 
 from vtloop.entropy import RUNS_PER_SEED, draw, run_seed, uniforms
 from vtloop.errors import UsageError
-from vtloop.options import RUN_DEFAULTS, Options, check_level, resolve, with_values
+from vtloop.options import RUN_DEFAULTS, Options, check_level, check_scheduler, resolve, with_values
 from vtloop.ready import LEVELS
+from vtloop.schedulers.names import parse
+from vtloop.trace import REPLAY
 
 __all__ = ["LAGS", "STRETCHES", "Plan"]
 
@@ -84,9 +86,22 @@ class Plan:
             inexact = {name: options.pop(name) for name in ("lag", "stretch") if name in options}
             given = resolve(RUN_DEFAULTS, seed=seed, **inexact)
             base = dataclasses.replace(resolve(RUN_DEFAULTS, **options), lag=given.lag, stretch=given.stretch)
+        elif _bound(scheduler):
+            scheduler, exact_time = check_scheduler(scheduler, exploring=True), True
+            for name in ("lag", "stretch"):
+                if options.get(name):
+                    raise UsageError(f"an exhaustive exploration has exact time; {name}={options[name]!r} leaves it")
+            # Nothing is drawn: a run is its list of choices.
+            given = resolve(RUN_DEFAULTS, scheduler="random", interleave=interleave or ceiling, **options)
+            base = dataclasses.replace(given, seed=None, scheduler=REPLAY)
         else:
             base = resolve(RUN_DEFAULTS, seed=seed, scheduler=scheduler, interleave=interleave, **options)
         return cls(runs, seed, scheduler, interleave or ceiling, bool(exact_time), stretches, shrink, base)
+
+    @property
+    def bound(self) -> int:
+        """The most deviations of a run of an exhaustive exploration; 0 for any other."""
+        return _bound(self.scheduler)
 
     def options_of(self, index: int, **extra: Any) -> Options:
         """The options of run ``index``: scheduler, level and lag are drawn from its own seed, ``extra`` is kept."""
@@ -121,3 +136,8 @@ class Plan:
         if drawn < 0.5:
             return "pct:depth=1"
         return "pct:depth=3" if drawn < 0.75 else "random"
+
+
+def _bound(scheduler: Any) -> int:
+    kind, number = (parse(scheduler) if isinstance(scheduler, str) else None) or ("", 0)
+    return number if kind == "exhaustive" else 0

@@ -304,7 +304,8 @@ def _options(values: Mapping[str, Any]) -> Options:
     if scheduler != REPLAY:
         return resolve(RUN_DEFAULTS, **given)
     # No user may ask for it, so the options are checked as those of another scheduler.
-    return dataclasses.replace(resolve(RUN_DEFAULTS, **{**given, "scheduler": "random"}), scheduler=REPLAY)
+    made = resolve(RUN_DEFAULTS, **{**given, "scheduler": "random"})
+    return dataclasses.replace(made, scheduler=REPLAY, seed=given.get("seed"))
 
 
 def _crc(text: str) -> str:
