@@ -206,15 +206,18 @@ class ReadyLine:
                 free -= 1
             if observer is not None:
                 observer.taken(item, index, options)
-            log = self.log
-            if log is not None:
-                callback = item[3]
-                kind = type(callback)
-                log.append(item[1] if callback is not None else ~item[1])
-                log.append(len(items) - head)
-                log.append(getattr(callback.__self__, "_number", 0) if kind is STEP or kind is BUILTIN else 0)
+            if self.log is not None:
+                self._note(item, len(items) - head)
             self.takes += 1
             yield item
+
+    # Hot: every step of an exploration.
+    def _note(self, item: Item, left: int) -> None:
+        """Note a take for `vtloop.orders.order_of`; ``left`` items stand in the line behind it."""
+        callback = item[3]
+        kind = type(callback)
+        task = getattr(callback.__self__, "_number", 0) if kind is STEP or kind is BUILTIN else 0
+        self.log += (item[1] if callback is not None else ~item[1], left, task)  # type: ignore[operator]
 
     def arrive(self, entry: Entry) -> None:
         """Let an entry join the line, under the rule for its kind."""
