@@ -17,6 +17,7 @@ from vtloop.chunks import frozen_heap
 from vtloop.clock import VirtualClock
 from vtloop.entropy import RUNS_PER_SEED
 from vtloop.errors import ReplayError, UsageError
+from vtloop.explaining import explain
 from vtloop.explore import Campaign, Exploration, Resources
 from vtloop.finding import Failure, failure_from
 from vtloop.loop import EventLoop
@@ -165,6 +166,7 @@ def shrink(
         again.found = failure.found
     with frozen_heap(many=False):
         small = shrunk_failure(again, outcome, run_once, replays=replays, seconds=seconds, command=_python_command)
+        explain(small, run_once)
     _note(small)
     return small
 

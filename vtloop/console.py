@@ -135,7 +135,8 @@ def failure_text(failure: Failure, printed: str = "") -> list[str]:
     # The message stands in the traceback already.
     summary = [line for line in failure.summary()[1:] if not line.startswith("replay: ")]
     report = failure.error.report().split("\n") if isinstance(failure.error, VtloopError) else []
-    return [*lines, "", *(report if len(report) > 1 else []), *summary]
+    table = ["", *failure.table, ""] if failure.table else []
+    return [*lines, "", *(report if len(report) > 1 else []), *summary, *table]
 
 
 def traceback_text(error: BaseException) -> list[str]:

@@ -19,6 +19,7 @@ from vtloop.chunks import Execute, Made, Maker, Ready, frozen_heap
 from vtloop.clock import seconds_text
 from vtloop.errors import NondeterminismError, ReplayError, UsageError
 from vtloop.executors import Borrowed
+from vtloop.explaining import explain
 from vtloop.exploration import Exploration
 from vtloop.finding import Failure, failure_from
 from vtloop.novelty import Earlier
@@ -285,7 +286,9 @@ class Campaign:
         if self.plan.bound:
             by = {"run": index, "seed": None, "scheduler": self.plan.scheduler, "interleave": self.plan.ceiling}
             failure.trace = dataclasses.replace(failure.trace, outcome={**failure.trace.outcome, "found": by})
-        return shrunk_failure(failure, second, self._execute, command=self._command) if self.plan.shrink else failure
+        if not self.plan.shrink:
+            return failure
+        return explain(shrunk_failure(failure, second, self._execute, command=self._command), self._execute)
 
 
 _IN_THREADS = "the executor runs its jobs in threads of this process, one at a time: no faster than jobs=1"

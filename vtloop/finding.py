@@ -36,6 +36,9 @@ class Failure:
         replays: How many runs the shrink made.
         passing: The nearest run that does not fail, if the shrink met one.
         note: What else there is to know about the shrink; empty when all went well.
+        told: The choices in words with the lines of the program, when the run was explained (`vtloop.explaining`).
+        table: The run as a table, a column for each task; empty when it was not explained.
+        difference: Where the passing run parts from it, in words; empty when there is none.
     """
 
     error: BaseException
@@ -50,6 +53,9 @@ class Failure:
     replays: int = 0
     passing: Trace | None = None
     note: str = ""
+    told: tuple[str, ...] = ()
+    table: tuple[str, ...] = ()
+    difference: tuple[str, ...] = ()
 
     @property
     def seed(self) -> int | None:
@@ -109,6 +115,8 @@ class Failure:
             self.label(),
             *self._told_choices(),
         ]
+        if len(lines) + len(self.difference) < MOST_LINES:
+            lines += self.difference
         if self.command:
             lines.append(f"replay: {self.command}")
         return lines
@@ -125,7 +133,7 @@ class Failure:
 
     def _told_choices(self) -> list[str]:
         """The choices in words: all of them, or the last where there are many."""
-        choices = self.choices
+        choices = self.told or tuple(choice.told for choice in self.choices)
         if not choices:
             return []
         many = "1 choice" if len(choices) == 1 else f"{len(choices)} choices"
@@ -133,14 +141,16 @@ class Failure:
         last = ":" if shown is choices else "; the last of them:"
         return [
             f"asyncio's own order, except {many}{last}",
-            *(f"  {choice.told}"[:160] for choice in shown),
+            *(f"  {words}"[:LONGEST] for words in shown),
         ]
 
     def report(self) -> str:
-        """Everything about the failure as text."""
-        lines = self.summary()
+        """Everything about the failure as text; the command to paste comes last."""
+        *lines, last = self.summary()
         full = self.error.report() if isinstance(self.error, VtloopError) else None
-        return "\n".join(lines + ([full] if full else []))
+        command = [last] if self.command else []
+        lines += ([] if self.command else [last]) + ([full] if full else [])
+        return "\n".join([*lines, *(["", *self.table, ""] if self.table else []), *command])
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON-ready values."""
@@ -165,11 +175,17 @@ class Failure:
             "token": self.token,
             "command": self.command,
             "choices": [dataclasses.asdict(choice) for choice in self.choices],
+            "told": list(self.told),
+            "difference": list(self.difference),
         }
 
 
 MOST_CHOICES = 6
 """Choices up to which all are told."""
+
+MOST_LINES = 11
+LONGEST = 220
+"""The most lines of a summary, and the most characters of a choice in it."""
 
 _LEVELS = {
     "timing": "only what stock asyncio does on a slower or faster machine",

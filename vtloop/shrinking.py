@@ -13,6 +13,7 @@ from vtloop.chunks import frozen_heap
 from vtloop.commands import Quiet, Request
 from vtloop.console import failure_text
 from vtloop.errors import UsageError
+from vtloop.explaining import explain
 from vtloop.finding import Failure, failure_from
 from vtloop.keeping import keep
 from vtloop.replaying import program
@@ -46,6 +47,7 @@ def shrink(request: Request) -> int:
             found = failure_from(outcome, trace.found.get("run", 0), target.text)
             with frozen_heap(many=False):
                 small = shrunk_failure(found, outcome, quieted.execute, replays=given.replays, seconds=given.seconds)
+                explain(small, quieted.execute)
         path = _stored(request, target, small)
         return _told(request, found, small, quieted.printed, path)
 

@@ -15,7 +15,7 @@ from vtloop.clock import seconds_text
 from vtloop.report.choices import Told, did, first_line, line_text, told_choices, woken
 from vtloop.report.story import Moment, Story, when
 
-__all__ = ["Difference", "compare", "difference_lines"]
+__all__ = ["Difference", "compare", "difference_lines", "parting_lines"]
 
 NEXT = 6
 """How many events behind the first difference are shown of each run."""
@@ -103,6 +103,20 @@ def difference_lines(a: Story, b: Story, found: Difference) -> list[str]:
     lines += _because(a, found.a, "A") + _because(b, found.b, "B")
     lines += ["", *_beside(a, b, found), "", *_ends(a, b)]
     return lines
+
+
+def parting_lines(failing: Story, passing: Story, found: Difference) -> list[str]:
+    """The difference in three lines, for a failure that the nearest passing run stands beside."""
+    if found.same or (found.a is None and found.b is None):
+        return []
+    shared = (
+        f"{_count(found.common)} in common, up to t={when(found.until_ns)}" if found.common else "nothing in common"
+    )
+    return [
+        f"the nearest run that passes: {shared}, then",
+        f"  here   {_clip(_first(failing, found.a), 160)}",
+        f"  there  {_clip(_first(passing, found.b), 160)}",
+    ]
 
 
 def _common(found: Difference) -> str:
