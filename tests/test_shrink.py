@@ -483,8 +483,9 @@ def test_a_shrunk_failure_says_who_found_it_and_what_is_left():
     assert f"run {failure.run}, seed {failure.seed}, scheduler {failure.found.scheduler}" in lines[1]
     assert lines[1].endswith(f"; shrunk in {failure.replays} replays")
     assert lines[3] == "asyncio's own order, except 1 choice:"
-    assert lines[4] == f"  {failure.choices[0].words}"
-    assert lines[5] == f"replay: vtloop.replay('{failure.token}', main)"
+    assert lines[4] == f"  {failure.told[0]}"
+    assert lines[5:8] == list(failure.difference)
+    assert lines[8] == f"replay: vtloop.replay('{failure.token}', main)"
     whole = json.loads(json.dumps(failure.to_dict()))
     assert (whole["shrunk"], whole["minimal"], whole["replays"]) == (True, True, failure.replays)
     assert whole["label"] == failure.label()

@@ -70,7 +70,7 @@ def token_of(out: str) -> str:
     return shlex.split(out.rstrip("\n").rpartition("\n")[2])[2]
 
 
-WORDS = ("bob step 2 stood back while cat step 2 ran", "cat step 2 ran before bob step 2")
+WORDS = ("bob step 2 stood back while cat step 2 ran", "cat step 2 ran before bob step 2", "bob step 2 ran after cat step 2")
 
 
 # -- explore ---------------------------------------------------------------------------------------------------------
