@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
 import gc
 import threading
 import traceback
@@ -189,7 +188,7 @@ def execute(
         loop._line.log = []
     if command is not None:
         loop.replay_command = lambda kind: _command(loop, outcome, command, kind)
-    note_end = functools.cache(lambda: _note_end(loop, outcome))
+    note_end = _once(lambda: _note_end(loop, outcome))
 
     with background_failures(loop), Watchdog(loop, options.watchdog):
         try:
@@ -205,6 +204,17 @@ def execute(
             interact(outcome.error)
         _unwind(loop, outcome)
     return outcome
+
+
+def _once(call: Callable[[], None]) -> Callable[[], None]:
+    """``call``, whose further calls do nothing; ``functools.cache`` would take as long to make as ten steps."""
+    calls = [call]
+
+    def first() -> None:
+        if calls:
+            calls.pop()()
+
+    return first
 
 
 def _in_a_line(recording: Recording | None) -> Scheduler:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import signal
 import sys
 import threading
@@ -200,9 +201,10 @@ def _monitored() -> bool:
 
 def _the_guard() -> _Guard:
     global _guard
-    if _guard is None or not _guard.is_alive():
-        _guard = _Guard()
-        _guard.start()
+    if _guard is None:
+        guard = _Guard()
+        guard.start()
+        _guard = guard
     return _guard
 
 
@@ -212,6 +214,15 @@ def rest() -> None:
     guard = _guard
     if guard is not None and not guard.watched:
         _guard = None
-        if guard.is_alive():
-            guard.ended.release()
-            guard.join()
+        guard.ended.release()
+        guard.join()
+
+
+def _forget() -> None:
+    """In a process that was forked off: the thread stayed behind."""
+    global _guard
+    _guard = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
