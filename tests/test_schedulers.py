@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,6 +118,15 @@ def test_every_name_that_is_shown_can_be_given():
         kind, _ = parse(shown.replace("=N", "=5"))
         assert check_scheduler(shown.replace("=N", "=5"), exploring=True) == shown.replace("=N", "=5")
         assert check_scheduler(kind, exploring=True).startswith(kind)
+
+
+def test_the_reference_lists_every_scheduler_and_its_number():
+    page = (Path(__file__).parents[1] / "docs" / "reference.md").read_text(encoding="utf-8")
+    section = page.split("\n## Schedulers\n")[1].split("\n## ")[0]
+    listed = re.findall(r"^\| `([^`]+)`(?: \((\d+)\))? \|", section, re.MULTILINE)
+    assert [name for name, _ in listed] == list(SCHEDULERS)
+    for name, number in listed:
+        assert parse(name.partition(":")[0]) == (name.partition(":")[0], int(number or 0))
 
 
 def test_the_base_scheduler_is_asyncios_own_order():

@@ -47,7 +47,8 @@ def run(
     Args:
         main: A zero-argument callable giving a coroutine, or a coroutine.
         seed: Draw every choice from this int; None for asyncio's own order.
-        scheduler: ``"fifo"``, ``"random"``, ``"pct:depth=N"`` or an object with ``pick(window) -> index``.
+        scheduler: The name of a scheduler (see the reference, section "Schedulers"), such as ``"random"`` or ``"pos"``,
+            or an object with ``pick(window) -> index``.
         interleave: ``"timing"``, ``"wakeups"`` (default with a seed) or ``"tasks"``.
         **options: See the reference, section "Options".
 

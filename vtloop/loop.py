@@ -48,7 +48,7 @@ class EventLoop(
 
     Args:
         seed: An int from which every choice is drawn; None for asyncio's own order.
-        scheduler: ``"fifo"``, ``"random"`` or an object with ``pick(window) -> index``.
+        scheduler: The name of a scheduler, or an object with ``pick(window) -> index``.
         interleave: ``"timing"``, ``"wakeups"`` or ``"tasks"``; needs a seed or a scheduler.
         start: What ``loop.time()`` reads at first, in seconds.
         autojump: Whether the clock jumps to the next timer when nothing is ready; else only `advance` moves it.

@@ -19,6 +19,7 @@ from vtloop.errors import UsageError, allowed
 from vtloop.options import OPTION_NAMES, RUN_DEFAULTS, Options, resolve
 from vtloop.plan import Plan
 from vtloop.ready import LEVELS
+from vtloop.schedulers.names import SCHEDULERS
 from vtloop.trace import Trace
 
 __all__ = ["NAMES", "Settings", "add_options", "drawn_seed", "from_command_line", "settings_of"]
@@ -124,7 +125,7 @@ def add_options(parser: pytest.Parser) -> None:
     flags: list[tuple[str, str, dict[str, Any]]] = [
         ("runs", "runs of each test, each in another order", {"type": int, "metavar": "N"}),
         ("seed", "base seed: a whole number, or 'random' to draw one and print it", {"type": _seed, "metavar": "S"}),
-        ("scheduler", "who chooses the order: fifo, random, pct:depth=N, portfolio", {"metavar": "NAME"}),
+        ("scheduler", f"who chooses the order: {', '.join(SCHEDULERS)}", {"metavar": "NAME"}),
         ("interleave", "the strongest level of reordering", {"metavar": "LEVEL", "choices": LEVELS}),
     ]
     group.addoption("--vtloop", action="store_true", default=None, help="run every async test on the virtual loop")

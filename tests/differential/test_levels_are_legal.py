@@ -15,6 +15,7 @@ import vtloop
 from .programs import TICK, Line, Program, act
 
 LEVELS = ("timing", "wakeups", "tasks")
+SCHEDULERS = ("random", "pct:depth=3", "pos", "urw", "delay:bound=5", "reversed")
 PROGRAMS = 120
 
 
@@ -116,8 +117,8 @@ def may_precede(a: Plain | Timer, b: Plain | Timer) -> bool:
             return not (b.when < a.when and b.made < a.when)
 
 
-def watched_run(program: Program, seed: int, level: str) -> tuple[Watched, list[Line]]:
-    loop = Watched(seed=seed, scheduler="random", interleave=level)
+def watched_run(program: Program, seed: int, level: str, scheduler: str = "random") -> tuple[Watched, list[Line]]:
+    loop = Watched(seed=seed, scheduler=scheduler, interleave=level)
     return loop, act(program, loop, vtloop.DeadlockError)
 
 
@@ -136,34 +137,47 @@ def test_plain_callbacks_and_timers_keep_their_order(level: str, first: int) -> 
         assert (seed, illegal(loop.ran)) == (seed, None)
 
 
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("scheduler", SCHEDULERS[1:])
+def test_whoever_picks_plain_callbacks_and_timers_keep_their_order(scheduler: str, level: str) -> None:
+    for seed in range(25):
+        loop, _ = watched_run(Program(seed), seed, level, scheduler)
+        assert (seed, illegal(loop.ran)) == (seed, None)
+
+
 @pytest.mark.parametrize("level", ["timing", "wakeups"])
-def test_tasks_begin_in_order_of_creation_below_the_strongest_level(level: str) -> None:
-    for seed in range(PROGRAMS):
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_tasks_begin_in_order_of_creation_below_the_strongest_level(scheduler: str, level: str) -> None:
+    for seed in range(PROGRAMS if scheduler == "random" else 25):
         program = Program(seed)
         program.eager = False
-        _, log = watched_run(program, seed, level)
+        _, log = watched_run(program, seed, level, scheduler)
         assert begun_in_order(log), (seed, level)
 
 
-def test_tasks_begin_in_other_orders_at_the_strongest_level() -> None:
-    programs = [Program(seed) for seed in range(PROGRAMS)]
-    orders = [begun_in_order(watched_run(p, p.seed, "tasks")[1]) for p in programs if not p.eager]
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_tasks_begin_in_other_orders_at_the_strongest_level(scheduler: str) -> None:
+    programs = [Program(seed) for seed in range(PROGRAMS if scheduler == "random" else 40)]
+    orders = [begun_in_order(watched_run(p, p.seed, "tasks", scheduler)[1]) for p in programs if not p.eager]
     assert 0 < orders.count(False) < len(orders)
 
 
 @pytest.mark.parametrize("level", ["wakeups", "tasks"])
-def test_a_seeded_order_is_not_always_asyncios(level: str) -> None:
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_seeded_order_is_not_always_asyncios(scheduler: str, level: str) -> None:
     different = 0
     for seed in range(40):
         plain = act(Program(seed), vtloop.EventLoop(), vtloop.DeadlockError)
-        different += watched_run(Program(seed), seed, level)[1] != plain
-    assert different > 10
+        different += watched_run(Program(seed), seed, level, scheduler)[1] != plain
+    assert different > (2 if scheduler.startswith("delay") else 10)
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_the_same_seed_gives_the_same_log(level: str) -> None:
-    for seed in range(40):
-        assert watched_run(Program(seed), seed, level)[1] == watched_run(Program(seed), seed, level)[1]
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_the_same_seed_gives_the_same_log(scheduler: str, level: str) -> None:
+    for seed in range(20):
+        once, again = (watched_run(Program(seed), seed, level, scheduler)[1] for _ in range(2))
+        assert once == again
 
 
 # What every asyncio test expects of sleep(0), among tasks that wake up all the time.
@@ -214,17 +228,18 @@ async def item_taken() -> str:
     return seen
 
 
-def outcomes(main: Any, level: str) -> list[Any]:
+def outcomes(main: Any, level: str, scheduler: str = "random") -> list[Any]:
     found = []
     for seed in range(60):
-        with vtloop.EventLoop(seed=seed, scheduler="random", interleave=level) as loop:
+        with vtloop.EventLoop(seed=seed, scheduler=scheduler, interleave=level) as loop:
             found.append(loop.run_until_complete(main()))
     return found
 
 
 @pytest.mark.parametrize("level", ["timing", "wakeups"])
-def test_children_have_begun_after_one_bare_yield(level: str) -> None:
-    assert outcomes(lambda: children_begun(0), level) == [["a", "b", "c"]] * 60
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_children_have_begun_after_one_bare_yield(scheduler: str, level: str) -> None:
+    assert outcomes(lambda: children_begun(0), level, scheduler) == [["a", "b", "c"]] * 60
 
 
 def test_children_may_not_have_begun_after_one_bare_yield_at_the_strongest_level() -> None:
@@ -235,8 +250,9 @@ def test_children_may_not_have_begun_after_one_bare_yield_at_the_strongest_level
 
 
 @pytest.mark.parametrize("level", ["timing", "wakeups"])
-def test_a_waiting_consumer_has_its_item_after_one_bare_yield(level: str) -> None:
-    assert outcomes(item_taken, level) == ["item"] * 60
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_waiting_consumer_has_its_item_after_one_bare_yield(scheduler: str, level: str) -> None:
+    assert outcomes(item_taken, level, scheduler) == ["item"] * 60
 
 
 def test_a_waiting_consumer_may_lack_its_item_after_one_bare_yield_at_the_strongest_level() -> None:

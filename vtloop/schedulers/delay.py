@@ -20,7 +20,7 @@ from vtloop.schedulers.odds import Odds
 
 __all__ = ["LENGTHS", "DelayScheduler"]
 
-LENGTHS = (8, 16, 32, 64, 128, 256, 1024)
+LENGTHS = (4, 8, 16, 32, 64, 128, 256, 1024)
 """Guesses of how many choices a run has."""
 
 LONGEST = 8
