@@ -77,6 +77,7 @@ FLOORS = {
     # runs
     "watchdog": 8,
     "run": 9,
+    "mix": 3,
     "plan": 8,
     "playback": 10,
     "finding": 10,

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import vtloop
+from vtloop.mix import LAGS
 from vtloop.plan import Plan
 
 HERE = Path(__file__)
@@ -124,7 +125,7 @@ def test_each_scheduler_finds_them_alone(main, error, scheduler):
 def test_many_base_seeds_find_them(main, error):
     runs = [vtloop.explore(main, seed=seed, runs=300).failure for seed in range(5)]
     assert all(failure is not None for failure in runs)
-    assert len({failure.run for failure in runs}) > 1
+    assert len({failure.seed for failure in runs}) == 5
 
 
 # -- a run is a function of base seed, number and options ------------------------------------------------------------
@@ -220,8 +221,8 @@ def test_the_ceiling_is_tasks_for_explore_and_wakeups_for_a_test():
 def test_runs_mix_schedulers_and_lags_and_exact_time_leaves_lag_out():
     plan = Plan.of(runs=300)
     options = [plan.options_of(run) for run in range(1, 300)]
-    assert {option.scheduler for option in options} == {"random", "pct:depth=1", "pct:depth=3"}
-    assert {option.lag for option in options} == {0.0, 0.001, 0.02, 0.2}
+    assert {option.scheduler for option in options} >= {"reversed", "random", "pct:depth=3", "pos", "urw"}
+    assert {option.lag for option in options} == {0.0, *LAGS}
     exact = Plan.of(runs=300, exact_time=True)
     assert {exact.options_of(run).lag for run in range(300)} == {0.0}
     fixed = Plan.of(runs=300, lag=0.5, scheduler="random")
@@ -296,7 +297,7 @@ def test_the_label_names_no_lag_when_no_step_took_time():
             raise Broken
 
     failures = [vtloop.explore(without_timers, seed=seed, shrink=False).failure for seed in range(8)]
-    assert {failure.trace.options.lag > 0 for failure in failures} == {False, True}
+    assert any(failure.trace.options.lag > 0 for failure in failures)
     assert not any("exact_time" in failure.label() for failure in failures)
 
 

@@ -7,24 +7,17 @@ Run ``i`` is a pure function of (base seed, ``i``, options): nothing is learnt f
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vtloop.entropy import RUNS_PER_SEED, draw, run_seed, uniforms
+from vtloop.entropy import RUNS_PER_SEED, run_seed
 from vtloop.errors import UsageError
+from vtloop.mix import LAGS, STRETCHES, first_row, row
 from vtloop.options import RUN_DEFAULTS, Options, check_level, check_scheduler, resolve, with_values
-from vtloop.ready import LEVELS
 from vtloop.schedulers.names import parse
 from vtloop.trace import REPLAY
 
 __all__ = ["LAGS", "STRETCHES", "Plan"]
-
-LAGS = (0.001, 0.02, 0.2)
-"""The ladder of lags in seconds; a real machine's slow step, a garbage collection, a page fault under load."""
-
-STRETCHES = (0.05, 0.2, 1.0)
-"""The ladder of stretches, as shares of a sleep: a slower machine, a slower service, twice the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,38 +97,22 @@ class Plan:
         return _bound(self.scheduler)
 
     def options_of(self, index: int, **extra: Any) -> Options:
-        """The options of run ``index``: scheduler, level and lag are drawn from its own seed, ``extra`` is kept."""
-        if index == 0 and self.scheduler == "portfolio":
-            return dataclasses.replace(self.options, lag=0.0, stretch=0.0)
-        seed = run_seed(self.seed, index)
-        uniform = uniforms(seed, "plan").__next__
-        level = self._level(uniform)
-        scheduler = self._scheduler(uniform) if self.scheduler == "portfolio" else self.scheduler
-        if scheduler == "fifo":
+        """The options of run ``index``: scheduler, level, lag and stretch are those of the mix, ``extra`` is kept."""
+        position = index
+        if self.scheduler == "portfolio":
+            if index == 0:
+                return dataclasses.replace(self.options, lag=0.0, stretch=0.0)
+            position = index - 2
+        if self.scheduler == "fifo":
             return self.options
+        mixed = row(position, self.ceiling) if position >= 0 else first_row(self.ceiling)
         lag, stretch = self.options.lag, self.options.stretch
-        if not lag and not self.exact_time and uniform() < 0.4:
-            lag = LAGS[draw(uniform, len(LAGS))]
-        if not stretch and not self.exact_time and self.stretches and uniform() < 0.3:
-            stretch = STRETCHES[draw(uniform, len(STRETCHES))]
-        inexact = {"lag": lag, "stretch": stretch}
-        return with_values(self.options, seed=seed, scheduler=scheduler, interleave=level, **inexact, **extra)
-
-    def _level(self, uniform: Callable[[], float]) -> str:
-        below = LEVELS[: LEVELS.index(self.ceiling) + 1]
-        drawn = uniform()
-        if drawn < 0.125:
-            return below[0]
-        if drawn < 0.5 and len(below) > 2:
-            return below[1]
-        return below[-1]
-
-    @staticmethod
-    def _scheduler(uniform: Callable[[], float]) -> str:
-        drawn = uniform()
-        if drawn < 0.5:
-            return "pct:depth=1"
-        return "pct:depth=3" if drawn < 0.75 else "random"
+        if not self.exact_time:
+            lag = lag or mixed.lag
+            stretch = stretch or (mixed.stretch if self.stretches else 0.0)
+        scheduler = mixed.scheduler if self.scheduler == "portfolio" else self.scheduler
+        drawn = {"seed": run_seed(self.seed, index), "scheduler": scheduler, "interleave": mixed.level}
+        return with_values(self.options, **drawn, lag=lag, stretch=stretch, **extra)
 
 
 def _bound(scheduler: Any) -> int:

@@ -24,7 +24,7 @@ async def three_way(repaired: bool) -> None:
         in_use.discard(version)
 
     async def reload() -> None:
-        await yields(3)
+        await yields(2)
         loaded.add(2)
         current.append(2)
 
