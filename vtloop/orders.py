@@ -12,49 +12,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["order_of"]
+__all__ = ["Take", "order_of"]
+
+Take = tuple[int, int, int]
+"""An item that was taken: its number of arrival (for the end of a turn the complement), how many then stood in the line
+behind it, the number of its task or 0."""
 
 _START, _TURN = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F
 """Stand for what came before the first step, and for the end of a turn, at which timers join."""
 
 
-def order_of(log: Sequence[int]) -> int:
-    """The hash of the order behind ``log``, the same in every process; O(1) a step.
-
-    Args:
-        log: Three numbers a take: number of arrival of the item (for the end of a turn its complement), how many stood
-            in the line behind it, the number of its task or 0.
-    """
-    hashes: list[int] = []  # of each take; 0 for the end of a turn
-    sums = [0]  # sums[n]: over the first n takes
-    parents: list[int] = []  # of each arrival: the take during which it arrived, -1 before the first
-    first: list[int] = []  # of each take: the number of the first arrival after it
+def order_of(log: Sequence[Take]) -> int:
+    """The hash of the order behind ``log``, the same in every process; O(1) a step."""
+    origins: list[tuple[int, int, int]] = []  # of each arrival: the take before it, `total` then, its first arrival
     last_step: dict[int, int] = {}
-    total = joined = 0
-    take = 0
-    known = 0  # len(parents)
-    # Hot: runs once a step of every exploration.
-    for born, left, task in zip(log[::3], log[1::3], log[2::3], strict=True):
-        arrived = take + 1 + left
-        if known < arrived:
-            parents.extend([take - 1] * (arrived - known))
-            known = arrived
-        first.append(arrived)
-        if born < 0:
-            hashes.append(0)
-        else:
-            parent = parents[born]
-            cause = hashes[parent] if parent >= 0 else _START
-            if cause:
-                ordinal = born - first[parent] if parent >= 0 else born
-            else:
-                cause, ordinal = _TURN, joined
-                joined += 1
-            made = hash((cause, ordinal, last_step.get(task, 0) if task else 0, sums[take] - sums[parent + 1]))
-            if task:
-                last_step[task] = made
-            hashes.append(made)
-            total += made
-        sums.append(total)
+    known = take = 0  # len(origins), how many takes
+    made = _START  # the hash of the last take; 0 for the end of a turn
+    total = joined = steps = 0
+    # Hot: runs once a step of every exploration; the row "runs-explore" of the benchmarks.
+    for born, left, task in log:
         take += 1
-    return hash((total, take - hashes.count(0)))
+        arrived = take + left - known
+        if arrived:
+            origins += [(made, total, known)] * arrived
+            known += arrived
+        if born < 0:
+            made = 0
+            continue
+        cause, before, first = origins[born]
+        if cause:
+            ordinal = born - first
+        else:
+            cause, ordinal = _TURN, joined
+            joined += 1
+        # What ran while it stood in the line has the sum of its hashes in ``total - before``.
+        made = hash((cause, ordinal, last_step.get(task, 0) if task else 0, total - before))
+        if task:
+            last_step[task] = made
+        total += made
+        steps += 1
+    return hash((total, steps))

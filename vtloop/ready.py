@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from vtloop.cpython import BUILTIN, STEP, WAKEUP_NAME, python_task_step
 from vtloop.handles import Handle
+from vtloop.orders import Take
 
 __all__ = [
     "BARRIER",
@@ -98,7 +99,7 @@ class ReadyLine:
         takes: How many items were taken so far.
         indices: The recorded choices: for each window with more than one item, the index picked.
         sizes: The number of options of each of these choices.
-        log: For each take three numbers, as `vtloop.orders.order_of` wants them; None where nobody asked.
+        log: For each take three numbers, for `vtloop.orders.order_of`; None where nobody asked.
         step_rule: The rule for first steps and bare yields of tasks.
         wakeup_rule: The rule for tasks whose awaited future is done.
         uniform: Draws from [0, 1), set by a scheduler that picks uniformly, to spare a call per step.
@@ -136,7 +137,7 @@ class ReadyLine:
         self.arrivals = itertools.count()
         self.indices: list[int] = []
         self.sizes: list[int] = []
-        self.log: list[int] | None = None
+        self.log: list[Take] | None = None
         self.takes = 0
         self.stream: Iterator[Item] = self._stream()
 
@@ -297,11 +298,11 @@ def task_of(callback: Any) -> asyncio.Future[Any] | None:
     return None
 
 
-def _noting(log: list[int] | None) -> Callable[[Item, int], None] | None:
+def _noting(log: list[Take] | None) -> Callable[[Item, int], None] | None:
     """What notes a take in ``log`` for `vtloop.orders.order_of`, given the item and how many stand behind it."""
     if log is None:
         return None
-    extend = log.extend
+    append = log.append
 
     # Hot: every step of an exploration; measured by the row "runs-explore" of the benchmarks.
     def note(item: Item, left: int) -> None:
@@ -309,10 +310,10 @@ def _noting(log: list[int] | None) -> Callable[[Item, int], None] | None:
         kind = type(callback)
         if kind is STEP or kind is BUILTIN:
             try:
-                extend((item[1], left, callback.__self__._number))
+                append((item[1], left, callback.__self__._number))
             except AttributeError:  # a task of another kind
-                extend((item[1], left, 0))
+                append((item[1], left, 0))
         else:
-            extend((item[1] if callback is not None else ~item[1], left, 0))
+            append((item[1] if callback is not None else ~item[1], left, 0))
 
     return note

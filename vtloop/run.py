@@ -23,7 +23,7 @@ from vtloop.deviations import worded
 from vtloop.errors import UsageError, VtloopError
 from vtloop.loop import EventLoop
 from vtloop.options import Options
-from vtloop.orders import order_of
+from vtloop.orders import Take, order_of
 from vtloop.recording import Recording
 from vtloop.schedulers import Scheduler
 from vtloop.trace import Choice, Trace, check_of
@@ -90,7 +90,7 @@ class Outcome:
     steps: int = 0
     recording: Recording | None = None
     reproducible: bool = True
-    log: list[int] | None = None
+    log: list[Take] | None = None
     listed: tuple[Choice, ...] | None = None
     found: Mapping[str, Any] = field(default_factory=dict)
 

@@ -23,6 +23,7 @@ from typing import Any
 from vtloop.errors import UsageError
 from vtloop.loop import EventLoop
 from vtloop.options import Options
+from vtloop.orders import Take
 from vtloop.recording import Recording
 from vtloop.run import (
     UNWIND_STEPS,
@@ -203,15 +204,14 @@ class _Session:
             outcome.error = BaseExceptionGroup("several background failures", others)
 
 
-def _joined(earlier: list[int], log: list[int]) -> list[int]:
+def _joined(earlier: list[Take], log: list[Take]) -> list[Take]:
     """Two logs as one (`vtloop.orders`): the later loop's items arrive when the earlier loop is done."""
     if not earlier:
         return log
-    left = earlier[-2]
-    arrived = len(earlier) // 3 + left
-    born = (number + arrived if number >= 0 else number - arrived for number in log[::3])
-    later = zip(born, (number + left for number in log[1::3]), log[2::3], strict=True)
-    return earlier + [number for take in later for number in take]
+    still = earlier[-1][1]
+    arrived = len(earlier) + still
+    later = ((born + arrived if born >= 0 else born - arrived, left + still, task) for born, left, task in log)
+    return [*earlier, *later]
 
 
 class ScriptTarget:
