@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -73,6 +74,19 @@ def leaves_a_note(folder):
         with open(os.path.join(folder, str(os.getpid())), "w") as file:
             file.write(f"{hash('a')} {gc.isenabled()}")
         await busy()
+
+    return main
+
+
+def leaves_a_thread():
+    """A closure, so it cannot be pickled: it needs processes that are forked."""
+    threads = []
+
+    async def main():
+        await busy()
+        if not threads:
+            threads.append(threading.Thread(target=threading.Event().wait, daemon=True))
+            threads[0].start()
 
     return main
 

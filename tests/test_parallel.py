@@ -241,6 +241,15 @@ def test_ctrl_c_ends_all_processes_at_once(tmp_path):
 
 
 @pytest.mark.slow
+def test_threads_that_runs_leave_behind_are_in_nobodys_way():
+    out, err = script("""
+        found = vtloop.explore(leaves_a_thread(), runs=300, jobs=2)
+        print(found.runs, threading.active_count() > 1)
+    """)
+    assert (out.split(), err) == (["300", "True"], "")
+
+
+@pytest.mark.slow
 def test_where_other_threads_run_fresh_interpreters_are_started():
     out, err = script("""
         import threading

@@ -32,12 +32,12 @@ from vtloop.schedulers.replay import SUSPECTS, FlatReplay
 from vtloop.shrink import shrunk_failure
 from vtloop.sweep import Sweep
 from vtloop.trace import REPLAY, Trace, made_by
-from vtloop.workers import Processes, fork_is_safe, sendable
+from vtloop.workers import Processes
 
 __all__ = ["Campaign", "Execute", "Exploration", "Resources"]
 
 WARM_UP = 0.02
-"""Real seconds of runs made here before other processes are asked: most failures, and small explorations, end in it."""
+"""Real seconds of runs made here before other processes are asked: most failures show in them, and their pace."""
 
 
 class Campaign:
@@ -111,14 +111,12 @@ class Campaign:
             NondeterminismError: A failing run did not come back when it was played back.
             VtloopError: A worker died.
         """
-        have = self._resources
-        if have.executor is None and not have.alone and not fork_is_safe():
-            sendable(have.program or Ready(self._execute), f"jobs={have.jobs}")
         self._began = time.perf_counter()
         try:
             with frozen_heap(many=self.plan.runs > 100):
-                self._play_stored()
-                failed = self._search_plan() if self.found.failure is None else None
+                with self._crowd() as crowd:
+                    self._play_stored()
+                    failed = self._search_plan(crowd) if self.found.failure is None else None
                 if failed is not None:
                     self.found.failure = self._confirm(*failed)
         finally:
@@ -153,14 +151,14 @@ class Campaign:
                 self.found.failure, self.failed = failure, place
                 return
 
-    def _search_plan(self) -> tuple[Outcome, int] | None:
+    def _search_plan(self, crowd: Crowd | None) -> tuple[Outcome, int] | None:
         """The failing run of the plan with the lowest number, and that number."""
         if self.plan.bound:
             return self._sweep()
-        alone, first, began = self._resources.alone, self.upto, time.perf_counter()
+        first, began = self.upto, time.perf_counter()
         while self.upto < self._last and self._may_go_on():
-            if not alone and self.upto > first and (took := time.perf_counter() - began) > WARM_UP:
-                return self._search_elsewhere(took / (self.upto - first))
+            if crowd is not None and self.upto > first and (took := time.perf_counter() - began) > WARM_UP:
+                return self._search_elsewhere(crowd, took / (self.upto - first))
             outcome = self._maker.make(self.upto, **self._how)
             failed = _ended_it(outcome)
             self._made(outcome.order)
@@ -210,24 +208,30 @@ class Campaign:
 
     # -- other processes -----------------------------------------------------------------------------------------
 
-    def _search_elsewhere(self, pace: float) -> tuple[Outcome, int] | None:
+    def _search_elsewhere(self, crowd: Crowd, pace: float) -> tuple[Outcome, int] | None:
         """The rest of `_search_plan`, made by others; a run takes about ``pace`` seconds."""
         failed = None
-        with self._crowd() as crowd:
-            for made in in_order(crowd, self.upto, self._last, pace, self._may_go_on):
-                if made is not None:
-                    for order in made.orders:
-                        self._made(order)
-                    failed = made if made.failed else None
-                    self._note_worker(made)
-                if self._progress is not None:
-                    self._progress(self.found)
+        for made in in_order(crowd, self.upto, self._last, pace, self._may_go_on):
+            if made is not None:
+                for order in made.orders:
+                    self._made(order)
+                failed = made if made.failed else None
+                self._note_worker(made)
+            if self._progress is not None:
+                self._progress(self.found)
+        crowd.close()
         return self._again(failed) if failed is not None else None
 
     @contextmanager
-    def _crowd(self) -> Iterator[Crowd]:
-        """The workers; they end with the block."""
+    def _crowd(self) -> Iterator[Crowd | None]:
+        """The workers, who end with the block; None when this process makes all runs.
+
+        Made before the first run: a program may leave threads behind, and then this process cannot be forked.
+        """
         have = self._resources
+        if have.alone or self.plan.runs < 2:
+            yield None
+            return
         here = Ready(self._execute)
         crowd: Crowd
         if have.executor is not None:

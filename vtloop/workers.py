@@ -26,7 +26,7 @@ from vtloop.options import RUN_DEFAULTS
 from vtloop.plan import Plan
 from vtloop.watchdog import rest
 
-__all__ = ["Processes", "fork_is_safe", "sendable"]
+__all__ = ["Processes"]
 
 
 CHUNK_SECONDS = 0.05
@@ -61,8 +61,8 @@ class Processes:
         self.size, self.seconds = jobs, CHUNK_SECONDS
         self._plan = plan
         self._workers: list[_Worker] = []
-        forks = fork_is_safe()
-        sent = here if forks else sendable(program, f"jobs={jobs}")
+        forks = _fork_is_safe()
+        sent = here if forks else _sendable(program, f"jobs={jobs}")
         method: Any = multiprocessing.get_context("fork" if forks else "spawn")
         try:
             with _interrupts_held():
@@ -190,7 +190,7 @@ def _make_chunks(pipe: Any, now: Any, plan: Plan, sent: Program | bytes) -> None
         pipe.send(VtloopError(text))
 
 
-def fork_is_safe() -> bool:
+def _fork_is_safe() -> bool:
     """Whether this process may be forked: on Linux, from its main thread, with no other thread running.
 
     Our own threads do not count: they are ended, or are ending.
@@ -219,12 +219,8 @@ def _threads() -> int:
         return threading.active_count()
 
 
-def sendable(program: Program, wish: str) -> bytes:
-    """``program``, pickled.
-
-    Raises:
-        UsageError: It cannot be.
-    """
+def _sendable(program: Program, wish: str) -> bytes:
+    """``program``, pickled."""
     try:
         return pickle.dumps(program)
     except Exception as exc:
