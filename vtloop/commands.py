@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from vtloop.clock import seconds_text
 from vtloop.console import Console, failure_text, outcome_data, quiet
 from vtloop.errors import UsageError
+from vtloop.explaining import tell
 from vtloop.finding import failure_from
 from vtloop.keeping import keep
 from vtloop.options import RUN_DEFAULTS, Options, resolve
@@ -104,7 +105,7 @@ def ended(console: Console, target: Target, outcome: Outcome, data: dict[str, An
         return left(console, error, f"t={seconds_text(outcome.time_ns)} s, step {outcome.steps}", data)
     if isinstance(error, UsageError):
         raise error
-    failure = failure_from(outcome, 0, target.text)
+    failure = tell(failure_from(outcome, 0, target.text), outcome)
     if isinstance(error, ScriptExit) and data["command"] == "run":
         if error.text:
             console.note(error.text)

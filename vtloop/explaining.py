@@ -1,8 +1,8 @@
 """What a failure means: played back once more with its whole story, beside the nearest run that does not fail.
 
-Called by explorations and by ``vtloop.shrink`` when a failure is confirmed.  Adds to the `Failure` what a person reads:
-its choices with the lines of the program, the table of the run, and where the passing run parts from it.  It must never
-change what was found; where the story does not come back, the plain words stay.
+Called by explorations and by ``vtloop.shrink`` when a failure is confirmed, and by ``vtloop replay``.  Adds to the
+`Failure` what a person reads: its choices with the lines of the program, the table of the run, and where the passing
+run parts from it.  It must never change what was found; where the story does not come back, the plain words stay.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from vtloop.report.choices import told_choices
 from vtloop.report.difference import compare, parting_lines
 from vtloop.report.story import Story
 from vtloop.report.table import table
+from vtloop.report.teller import Teller
 from vtloop.report.telling import recorder_for, story_of
+from vtloop.run import Outcome
 from vtloop.trace import Trace
 
-__all__ = ["explain"]
+__all__ = ["explain", "tell"]
 
 
 def explain(failure: Failure, execute: Execute) -> Failure:
@@ -34,14 +36,24 @@ def explain(failure: Failure, execute: Execute) -> Failure:
     # The passing run first: what the program prints in the failing one is kept by the command line.
     passing = _told(failure.passing, execute, "") if failure.passing is not None else None
     story = _told(failure.trace, execute, type(failure.error).__name__)
-    if story is None:
-        return failure
+    if story is not None:
+        _fill_in(failure, story)
+        if passing is not None:
+            failure.difference = tuple(parting_lines(story, passing, compare(story, passing)))
+    return failure
+
+
+def tell(failure: Failure, outcome: Outcome) -> Failure:
+    """``failure`` with `told` and `table` filled in, if its run was recorded with its story."""
+    if isinstance(outcome.recording, Teller):
+        _fill_in(failure, story_of(outcome, failure.trace, failure.trace.target or "", ""))
+    return failure
+
+
+def _fill_in(failure: Failure, story: Story) -> None:
     told = told_choices(story)
     failure.told = tuple(one.text for one in told)
     failure.table = tuple(table(story, told))
-    if passing is not None:
-        failure.difference = tuple(parting_lines(story, passing, compare(story, passing)))
-    return failure
 
 
 def _told(trace: Trace, execute: Execute, ends_with: str) -> Story | None:

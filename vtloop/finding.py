@@ -209,6 +209,8 @@ def failure_from(outcome: Outcome, run: int = 0, target: str | None = None, comm
     error = outcome.error
     assert error is not None
     trace = outcome.trace(target)
+    known = trace.found.get("run")
+    run = known if not run and isinstance(known, int) else run
     failure = Failure(error, trace, run, outcome.time_ns / 1e9, outcome.steps)
     token = failure.token
     if command is not None and token is not None:

@@ -6,6 +6,7 @@ names, or the one named by a trace in this project's own ``.vtloop/``.
 
 from __future__ import annotations
 
+import functools
 import platform
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,8 @@ from vtloop.debugging import Stops
 from vtloop.errors import UsageError
 from vtloop.options import Options
 from vtloop.pytest_target import run_pytest
-from vtloop.run import Outcome
+from vtloop.report.telling import recorder_for
+from vtloop.run import Outcome, Recorder
 from vtloop.store import FOLDER
 from vtloop.targets import PytestTarget, Target, kind_of, opened, split
 from vtloop.trace import TOKEN_PREFIX, Trace, read
@@ -62,7 +64,8 @@ def _play(request: Request, target: Target, trace: Trace) -> int:
     console = request.console
     if isinstance(target, PytestTarget):
         return _play_in_pytest(request, target, trace=request.given.trace)
-    outcome = _stopping(request, target, trace.outcome, lambda execute: replay_outcome(trace, execute))
+    recorder = recorder_for(trace)
+    outcome = _stopping(request, target, trace.outcome, lambda execute: replay_outcome(trace, execute), recorder)
     recorded = trace.outcome.get("type")
     now = type(outcome.error).__name__ if outcome.error is not None else None
     if recorded and now != recorded and not isinstance(outcome.error, KeyboardInterrupt):
@@ -87,6 +90,7 @@ def _stopping(
     target: Any,
     recorded: Mapping[str, Any],
     play: Callable[[Callable[..., Outcome]], Outcome],
+    recorder: Recorder | None = None,
 ) -> Outcome:
     """Play a run back, with the stops that were asked for.
 
@@ -96,7 +100,7 @@ def _stopping(
     given = request.given
     with output_of(request.console):
         if not given.pdb and given.until is None:
-            return play(target.execute)
+            return play(functools.partial(target.execute, recorder=recorder))
         stops = Stops(until=given.until, failing=given.pdb, recorded=recorded)
         outcome = play(stops.around(target.execute))
     if given.until is not None and not stops.reached and not isinstance(outcome.error, KeyboardInterrupt):
