@@ -43,8 +43,9 @@ class Enumeration:
 
     The schedules of one level do not depend on one another's runs: `levels` gives them level by level, so that several
     processes can share one; those of the next level come in the order in which these were told.  What the runs of a
-    level came to is kept, compressed, up to the end of the next level, and of the last level nothing: a few dozen bytes
-    a run, of which at most 16 MB for each of two levels are in memory, and the rest in a temporary file.
+    level came to is kept, compressed, up to the end of the next level, and of the last level nothing: half a byte or
+    less for each choice of a run, of which at most 16 MB for each of two levels are in memory, and the rest in a
+    temporary file.
 
     Args:
         bound: The most deviations of a schedule.

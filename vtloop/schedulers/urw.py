@@ -22,7 +22,7 @@ from vtloop.schedulers.ranked import RankedScheduler, actor_of
 
 __all__ = ["UrwScheduler"]
 
-BITS = (0, 0, 4, 8)
+BITS = (0, 4, 8, 8)
 """Powers of two up to which a run's guesses of lengths go."""
 
 WORLD = 256.0
