@@ -24,7 +24,7 @@ class Exploration:
         distinct: How many different orders were taken (`vtloop.orders`).
         unseen: The estimated share of further runs that would take an order not seen yet; None after fewer than ten.
         since_new: How many runs were made since the last one that took a new order.
-        elapsed: Real seconds.
+        elapsed: Real seconds that the runs took, without playing the failure back and shrinking it.
         notes: What else a reader should know.
     """
 

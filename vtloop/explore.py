@@ -102,7 +102,7 @@ class Campaign:
         self.misfits: list[int] = []
         self.failed: int | None = None
         self._maker = Maker(plan, execute)
-        self._began = time.perf_counter()
+        self._began, self._searching = time.perf_counter(), False
 
     def search(self) -> Exploration:
         """Run until the first failure, or until the plan is done.
@@ -111,21 +111,26 @@ class Campaign:
             NondeterminismError: A failing run did not come back when it was played back.
             VtloopError: A worker died.
         """
-        self._began = time.perf_counter()
-        try:
-            with frozen_heap(many=self.plan.runs > 100):
+        self._began, self._searching = time.perf_counter(), True
+        with frozen_heap(many=self.plan.runs > 100):
+            try:
                 with self._crowd() as crowd:
                     self._play_stored()
                     failed = self._search_plan(crowd) if self.found.failure is None else None
-                if failed is not None:
-                    self.found.failure = self._confirm(*failed)
-        finally:
-            self._tell()
+            finally:
+                self._tell()
+                self._searching = False
+            if failed is not None:
+                self.found.failure = self._confirm(*failed)
+            elif self.found.failure is None and self.upto < self._last and not self._may_go_on():
+                self.found.notes.append(f"the budget of {self._resources.budget:g} s is spent")
         return self.found
 
     def done(self) -> Earlier:
         """What was done up to now, for an exploration that goes on behind it."""
-        return Earlier(self.upto, self._novelty, self._before + time.perf_counter() - self._began)
+        if self._searching:
+            self._tell()
+        return Earlier(self.upto, self._novelty, self.found.elapsed)
 
     # -- the runs ------------------------------------------------------------------------------------------------
 
@@ -203,8 +208,6 @@ class Campaign:
         found.distinct, found.since_new = novelty.distinct, novelty.since_new
         found.unseen = novelty.unseen if not self.plan.bound else None  # the runs of a sweep are no sample
         found.elapsed = self._before + time.perf_counter() - self._began
-        if found.failure is None and self.upto < self._last and not self._may_go_on():
-            found.notes.append(f"the budget of {self._resources.budget:g} s is spent")
 
     # -- other processes -----------------------------------------------------------------------------------------
 
