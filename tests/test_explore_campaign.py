@@ -138,8 +138,12 @@ def test_a_tested_function_counts_no_orders_since_nobody_sees_them():
 def test_a_budget_ends_an_exploration_that_has_no_number_of_runs():
     found = vtloop.explore(three, budget=0.05)
     assert found.notes == ["the budget of 0.05 s is spent"]
-    assert 0.05 <= found.elapsed < 5
-    assert found.runs > 1
+    assert found.elapsed >= 0.05
+    assert found.runs >= 1
+
+
+def test_a_budget_leaves_one_run_at_least():
+    assert vtloop.explore(three, budget=1e-9).runs == 1
 
 
 def test_a_number_of_runs_may_end_it_before_the_budget():

@@ -111,8 +111,8 @@ class Campaign:
             NondeterminismError: A failing run did not come back when it was played back.
             VtloopError: A worker died.
         """
-        self._began, self._searching = time.perf_counter(), True
         with frozen_heap(many=self.plan.runs > 100):
+            self._began, self._searching = time.perf_counter(), True
             try:
                 with self._crowd() as crowd:
                     self._play_stored()
@@ -161,7 +161,7 @@ class Campaign:
         if self.plan.bound:
             return self._sweep()
         first, began = self.upto, time.perf_counter()
-        while self.upto < self._last and self._may_go_on():
+        while self.upto < self._last and (self.upto == first or self._may_go_on()):
             if crowd is not None and self.upto > first and (took := time.perf_counter() - began) > WARM_UP:
                 return self._search_elsewhere(crowd, took / (self.upto - first))
             outcome = self._maker.make(self.upto, **self._how)
