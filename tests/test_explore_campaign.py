@@ -43,6 +43,17 @@ async def interrupted():
     await many()
     if vtloop.choose(50) == 7:
         raise KeyboardInterrupt
+
+failures = 0
+
+async def interrupted_when_it_failed():
+    global failures
+    await many()
+    if vtloop.choose(50) == 7:
+        failures += 1
+        if failures == {}:
+            raise KeyboardInterrupt
+        raise ValueError("seven")
 '''
 
 ROOT = str(Path(vtloop.__file__).parents[1])
@@ -283,6 +294,28 @@ def test_an_interrupted_exploration_loses_nothing(cli):
     assert err == f"vtloop: interrupted at run {made}\n"
     Path("programs.py").write_text(PROGRAMS.replace("raise KeyboardInterrupt", "pass"))
     assert f"resumed at run {made}" in cli("programs.py:interrupted", "-n", "5", "--resume")[1]
+
+
+def test_a_failure_is_not_lost_when_its_playing_back_is_interrupted(cli):
+    Path("programs.py").write_text(PROGRAMS.replace("failures == {}", "failures == 2"))
+    status, out, err = cli("programs.py:interrupted_when_it_failed", "-n", "5000")
+    assert status == 130
+    assert re.fullmatch(r"\d+ runs?, a failure found: ValueError", out[0])
+    assert out[1].startswith("stored as it was found: .vtloop/")
+    assert out[2].startswith("vtloop replay ")
+    Path("programs.py").write_text(PROGRAMS)
+    status, out, _ = cli("programs.py:interrupted_when_it_failed", "-n", "5000", "--resume")
+    assert status == 1
+    assert "FAILED" in out
+    assert "ValueError: seven" in out
+
+
+def test_ctrl_c_while_a_failure_is_made_small_ends_that_and_shows_it(cli):
+    Path("programs.py").write_text(PROGRAMS.replace("failures == {}", "failures == 3"))
+    status, out, _ = cli("programs.py:interrupted_when_it_failed", "-n", "5000")
+    assert status == 1
+    assert "ValueError: seven" in out
+    assert out[-1].startswith("vtloop replay ")
 
 
 def test_a_place_is_also_kept_on_the_way(cli, monkeypatch):

@@ -121,7 +121,13 @@ class Campaign:
                 self._tell()
                 self._searching = False
             if failed is not None:
-                self.found.failure = self._confirm(*failed)
+                try:
+                    self.found.failure = self._confirm(*failed)
+                except KeyboardInterrupt:
+                    # Nothing is lost: a run that is not confirmed yet, or not small yet, is kept as it was found.
+                    if self.found.failure is None and not self.plan.bound:
+                        self.found.failure = failure_from(*failed, self._target, self._command)
+                    raise
             elif self.found.failure is None and self.upto < self._last and not self._may_go_on():
                 self.found.notes.append(f"the budget of {self._resources.budget:g} s is spent")
         return self.found
@@ -280,7 +286,7 @@ class Campaign:
                 return FlatReplay(level, indices, sizes, recording)
 
         second = self._execute(options, record=True, scheduler=scheduler, command=self._command)
-        if isinstance(second.error, (NondeterminismError, ReplayError)):
+        if isinstance(second.error, (KeyboardInterrupt, SystemExit, NondeterminismError, ReplayError)):
             raise second.error
         if second.signature != first.signature and first.reproducible and second.reproducible:
             raise NondeterminismError(
@@ -293,6 +299,7 @@ class Campaign:
         if self.plan.bound:
             by = {"run": index, "seed": None, "scheduler": self.plan.scheduler, "interleave": self.plan.ceiling}
             failure.trace = dataclasses.replace(failure.trace, outcome={**failure.trace.outcome, "found": by})
+        self.found.failure = failure
         if not self.plan.shrink:
             return failure
         return explain(shrunk_failure(failure, second, self._execute, command=self._command), self._execute)

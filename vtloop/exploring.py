@@ -99,16 +99,28 @@ def _explore(request: Request, target: Target, plan: Plan, resources: Resources)
         try:
             found = campaign.search()
         except (KeyboardInterrupt, SystemExit) as exc:
-            made = campaign.found.runs
             console.clear()
-            console.say(f"{made:,} run{'' if made == 1 else 's'}, no failure found up to here")
-            return left(console, exc, f"run {made}", {**data, "runs": made})
+            return _interrupted(request, target, campaign.found, exc)
         finally:
             _save(bookmark, campaign)
             console.clear()
     found.notes += settle(stored, campaign.passed, campaign.misfits, campaign.failed)
     returned = stored[campaign.failed].path if campaign.failed is not None else None
     return _explored(console, target, found, quieted.printed, data, returned)
+
+
+def _interrupted(request: Request, target: Target, found: Exploration, exc: BaseException) -> int:
+    """Say how far it came; a failure that was being played back or made small is kept as it was found."""
+    console, made, failure = request.console, found.runs, found.failure
+    runs = f"{made:,} run{'' if made == 1 else 's'}"
+    if failure is None:
+        console.say(f"{runs}, no failure found up to here")
+    else:
+        path = keep(failure, target, always=True)
+        console.say(f"{runs}, a failure found: {type(failure.error).__name__}", f"stored as it was found: {path}")
+        console.say(*([failure.command] if failure.command else []))
+    data = {"command": "explore", "target": target.text, **found.to_dict()}
+    return left(console, exc, f"run {made}", data)
 
 
 def _save(bookmark: Bookmark, campaign: Campaign) -> None:
