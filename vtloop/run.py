@@ -175,22 +175,16 @@ def execute(
         raise UsageError("a run cannot be made while an event loop is running in this thread; make it from plain code")
     if track_order and options.scheduler == "fifo" and scheduler is None:
         scheduler = _in_a_line
-    plain = scheduler is None and not record
-    loop = EventLoop.with_options(options, scheduled=plain)
-    make = recorder or partial(Recording, keep=keep)
-    recording = make(loop._clock) if record else None
-    outcome = Outcome(options, recording=recording)
-    if not plain:
-        made = loop.own_scheduler() if scheduler is None else scheduler(recording)
-        loop.use_scheduler(made, recording or made.observer)
-        outcome.listed = made.listed
+    loop, outcome = _prepared(options, (recorder or partial(Recording, keep=keep)) if record else None, scheduler)
     if track_order and loop._line is not None:
         loop._line.log = []
     if command is not None:
         loop.replay_command = lambda kind: _command(loop, outcome, command, kind)
     note_end = _once(lambda: _note_end(loop, outcome))
 
-    with background_failures(loop), Watchdog(loop, options.watchdog):
+    # Collected by chance between the end of the loop and that of the run, a future whose exception nobody read would
+    # fail the run once and not the next time.
+    with _uncollected(), background_failures(loop), Watchdog(loop, options.watchdog):
         try:
             outcome.value = loop.run_until_complete(_coroutine(main)) if drive is None else drive(loop, note_end)
         except BaseException as exc:
@@ -204,6 +198,33 @@ def execute(
             interact(outcome.error)
         _unwind(loop, outcome)
     return outcome
+
+
+def _prepared(
+    options: Options, recorder: Recorder | None, scheduler: Callable[[Recording | None], Scheduler] | None
+) -> tuple[EventLoop, Outcome]:
+    """The loop of a run, with its scheduler and recording, and what will become of it."""
+    plain = scheduler is None and recorder is None
+    loop = EventLoop.with_options(options, scheduled=plain)
+    recording = recorder(loop._clock) if recorder is not None else None
+    outcome = Outcome(options, recording=recording)
+    if not plain:
+        made = loop.own_scheduler() if scheduler is None else scheduler(recording)
+        loop.use_scheduler(made, recording or made.observer)
+        outcome.listed = made.listed
+    return loop, outcome
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No automatic garbage collection."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _once(call: Callable[[], None]) -> Callable[[], None]:
