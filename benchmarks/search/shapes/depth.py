@@ -48,7 +48,7 @@ async def close_in_a_gap(repaired: bool) -> None:
         for number in range(12):
             if closed:
                 return
-            if number != 7 or repaired:
+            if number != 5 or repaired:
                 write()
                 await replies()
             else:
