@@ -34,7 +34,8 @@ _FIXED = ".fixed.json"
 _LONGEST_NAME = 80
 _README = """\
 Failing runs found by vtloop, one trace file per failure. They run first next time. One that passes is marked fixed
-(.fixed.json) and still runs first, so that it is noticed when it comes back.
+(.fixed.json) and still runs first, so that it is noticed when it comes back. A file that ends in .explored says how far
+an exploration came, for `vtloop explore --resume`.
 """
 
 

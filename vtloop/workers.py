@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, sharedctypes
 from typing import Any
@@ -129,7 +129,9 @@ class Processes:
         """What to say of a worker that is gone."""
         worker.process.join(1)
         status = worker.process.exitcode
-        how = f"exit status {status}"
+        how = f"exit status {status}" if status is not None else "it closed its pipe"
+        worker.process.kill()
+        worker.process.join()
         if status is not None and status < 0:
             with suppress(ValueError):
                 how = signal.Signals(-status).name
@@ -162,6 +164,8 @@ def _serve(pipe: Any, inherited: Sequence[Any], now: Any, plan: Plan, sent: Prog
         _make_chunks(pipe, now, plan, sent)
     except (EOFError, OSError, KeyboardInterrupt):
         pass  # the exploring process needs us no longer, or is gone
+    except BaseException:
+        traceback.print_exc()  # a bug of ours: the exploring process will say that this one ended
     finally:
         for stream in (sys.stdout, sys.stderr):
             with suppress(BaseException):
@@ -173,21 +177,21 @@ def _make_chunks(pipe: Any, now: Any, plan: Plan, sent: Program | bytes) -> None
     def note(run: int) -> None:
         now[0] = run
 
-    try:
-        program: Program = pickle.loads(sent) if isinstance(sent, bytes) else sent
-        with program.opened() as execute, frozen_heap(many=True):
-            maker = Maker(plan, execute)
-            while True:
-                chunk = pipe.recv()
-                pipe.send(maker.chunk(chunk, note))
-    except (EOFError, OSError):
-        raise
-    except UsageError as exc:
-        pipe.send(exc)
-    except Exception as exc:
-        where = traceback.extract_tb(exc.__traceback__)[-1]
-        text = f"a worker process failed: {type(exc).__name__}: {exc} ({where.filename}:{where.lineno})"
-        pipe.send(VtloopError(text))
+    with ExitStack() as stack:
+        try:
+            program: Program = pickle.loads(sent) if isinstance(sent, bytes) else sent
+            execute = stack.enter_context(program.opened())
+        except UsageError as exc:
+            pipe.send(exc)
+            return
+        except Exception as exc:
+            pipe.send(UsageError(f"a worker process could not load the program: {type(exc).__name__}: {exc}"))
+            return
+        stack.enter_context(frozen_heap(many=True))
+        maker = Maker(plan, execute)
+        while True:
+            chunk = pipe.recv()
+            pipe.send(maker.chunk(chunk, note))
 
 
 def _fork_is_safe() -> bool:
