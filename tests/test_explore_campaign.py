@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -384,6 +385,32 @@ def test_a_script_is_explored_by_several_processes_too(tmp_path):
         del result["elapsed"]
     assert results[0] == results[1]
     assert results[0]["distinct"] > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["programs.py:rare", "script.py"])
+def test_processes_that_cannot_be_forked_open_the_target_by_its_name(tmp_path, target):
+    (tmp_path / "programs.py").write_text(PROGRAMS)
+    (tmp_path / "script.py").write_text(PROGRAMS + "\nasyncio.run(rare())\nprint('done')\n")
+    (tmp_path / "drive.py").write_text(
+        "import sys, threading\nfrom vtloop.cli import main\n"
+        "if __name__ == '__main__':\n"
+        "    threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "    sys.exit(main(['explore', sys.argv[1], '-n', '5000', '--json', '-j', '2', '--seed', sys.argv[2]]))\n"
+    )
+    env = {**os.environ, "PYTHONPATH": ROOT}
+    for seed in ("0", "1"):
+        command = [sys.executable, "-W", "error", "drive.py", target, seed]
+        made = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+        assert (made.returncode, made.stderr) == (1, "")
+        many = json.loads(made.stdout)
+        (path,) = (tmp_path / ".vtloop").glob("*.json")
+        path.unlink()
+        alone = json.loads(process(target, "-n", "5000", "--json", "--seed", seed, cwd=tmp_path).stdout)
+        for name in (".vtloop", "__pycache__"):
+            shutil.rmtree(tmp_path / name, ignore_errors=True)
+        assert many["failure"]["token"] == alone["failure"]["token"]
+        assert many["runs"] == alone["runs"]
 
 
 @pytest.mark.slow
