@@ -24,7 +24,7 @@ from vtloop.run import Command, Outcome, place_of
 from vtloop.schedulers.replay import FlatReplay, KeyedReplay
 from vtloop.trace import REPLAY, Choice, Trace
 
-__all__ = ["Attempts", "Candidate", "Execute", "Spent", "likeness", "pattern"]
+__all__ = ["STUCK", "WATCHDOG", "Attempts", "Candidate", "Execute", "Spent", "likeness", "pattern"]
 
 Execute = Callable[..., Outcome]
 """Makes one run: ``execute(options, record=..., scheduler=..., command=...) -> Outcome``."""

@@ -8,8 +8,10 @@ run parts from it.  It must never change what was found; where the story does no
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
+from vtloop.attempts import STUCK, WATCHDOG, likeness
 from vtloop.chunks import Execute
 from vtloop.errors import NondeterminismError, ReplayError
 from vtloop.finding import Failure
@@ -35,7 +37,11 @@ def explain(failure: Failure, execute: Execute) -> Failure:
     """
     # The passing run first: what the program prints in the failing one is kept by the command line.
     passing = _told(failure.passing, execute, "") if failure.passing is not None else None
-    story = _told(failure.trace, execute, type(failure.error).__name__)
+    trace = failure.trace
+    if likeness(failure.error)[1] == STUCK and trace.options.watchdog:
+        # The run lasts as long as the watchdog, and had its full time when it was confirmed.
+        trace = replace(trace, options=replace(trace.options, watchdog=min(trace.options.watchdog, WATCHDOG)))
+    story = _told(trace, execute, type(failure.error).__name__)
     if story is not None:
         _fill_in(failure, story)
         if passing is not None:
