@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -319,3 +321,17 @@ def test_pytest_that_explains_a_failed_assertion_at_length_is_not_cut() -> None:
         return "whole"
 
     assert vtloop.run(main, watchdog=0.1) == "whole"
+
+
+def test_a_run_that_was_looked_at_does_not_live_on():
+    seen = []
+
+    async def main():
+        seen.append(weakref.ref(asyncio.get_running_loop()))
+        before = time.perf_counter()
+        while time.perf_counter() - before < 0.15:  # longer than the nap between two looks
+            pass
+
+    vtloop.run(main)
+    gc.collect()
+    assert seen[0]() is None

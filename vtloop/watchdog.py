@@ -48,14 +48,17 @@ class _Guard(threading.Thread):
         self.listening = False  # our signal handler is installed
 
     def run(self) -> None:
-        while True:
-            nap = 0.1
-            with self.lock:  # a run cannot end while it is looked at
-                for dog in self.watched:
-                    nap = min(nap, dog.seconds / 20)
-                    dog.look()
-            if self.ended.acquire(timeout=nap):
-                return
+        while not self.ended.acquire(timeout=self._look_at_all()):
+            pass
+
+    def _look_at_all(self) -> float:
+        """One round; how long to nap.  In a method of its own: a name left over here would keep the last run alive."""
+        nap = 0.1
+        with self.lock:  # a run cannot end while it is looked at
+            for dog in self.watched:
+                nap = min(nap, dog.seconds / 20)
+                dog.look()
+        return nap
 
 
 _guard: _Guard | None = None
