@@ -113,20 +113,6 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def cli(project, capsys):
-    """Run a command line in this process: exit status, standard output, standard error."""
-
-    def run(*words: str):
-        capsys.readouterr()
-        status = main(words)
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return status, captured.out, captured.err
-
-    return run
-
-
 def last_line(text: str) -> str:
     return text.rstrip("\n").rpartition("\n")[2]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from plugin_suite import section
 
-from vtloop.cli import main
 from vtloop.trace import REPLAY, Trace, read
 
 pytest_plugins = ["plugin_suite"]
@@ -48,20 +47,6 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def cli(project, capsys):
-    """Run a command line in this process: exit status, standard output, standard error."""
-
-    def run(*words: str):
-        capsys.readouterr()
-        status = main(words)
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return status, captured.out, captured.err
-
-    return run
-
-
 def stored():
     return sorted(Path(".vtloop").glob("*.json"))
 
@@ -70,7 +55,11 @@ def token_of(out: str) -> str:
     return shlex.split(out.rstrip("\n").rpartition("\n")[2])[2]
 
 
-WORDS = ("bob step 2 stood back while cat step 2 ran", "cat step 2 ran before bob step 2", "bob step 2 ran after cat step 2")
+WORDS = (
+    "bob step 2 stood back while cat step 2 ran",
+    "cat step 2 ran before bob step 2",
+    "bob step 2 ran after cat step 2",
+)
 
 
 # -- explore ---------------------------------------------------------------------------------------------------------

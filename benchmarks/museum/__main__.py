@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.arguments import count
 from benchmarks.museum.aims import aims
 from benchmarks.museum.cases import Case, load
 from benchmarks.museum.environments import Environments
@@ -20,13 +21,6 @@ from benchmarks.museum.table import as_data, as_text, line_of
 from benchmarks.museum.trial import Outcome, Plan, try_case
 
 __all__ = ["main"]
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"got {text}, wanted 1 or more")
-    return number
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,10 +32,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", metavar="ID", action="append", help="this case only (again for more)")
-    parser.add_argument("--runs", type=_count, default=1000, help="runs to find the bug within (default 1000)")
-    parser.add_argument("--fixed-runs", type=_count, default=2000, help="runs of the fixed version (default 2000)")
+    parser.add_argument("--runs", type=count, default=1000, help="runs to find the bug within (default 1000)")
+    parser.add_argument("--fixed-runs", type=count, default=2000, help="runs of the fixed version (default 2000)")
     parser.add_argument("--seed", type=int, default=0, help="the first base seed (default 0)")
-    parser.add_argument("--base-seeds", type=_count, default=10, help="base seeds to look from (default 10)")
+    parser.add_argument("--base-seeds", type=count, default=10, help="base seeds to look from (default 10)")
     parser.add_argument("--python", default=sys.executable, help="interpreter for cases that do not name one")
     parser.add_argument("--envs", metavar="DIR", type=Path, help="keep the environments there and use them again")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all results there as well")

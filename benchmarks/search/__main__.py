@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.arguments import count
 from benchmarks.search.aims import aims
 from benchmarks.search.catalogue import SHAPES
 from benchmarks.search.measure import Effort, measure
@@ -38,13 +39,6 @@ FIXED_RUNS = 2000
 QUICK = Effort(repetitions=3, runs=200, fixed_runs=200)
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"got {text}, wanted 1 or more")
-    return number
-
-
 def _parser() -> argparse.ArgumentParser:
     listing = [f"  {shape.name:<21}{shape.title}" for shape in SHAPES.values()]
     parser = argparse.ArgumentParser(
@@ -56,10 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="few runs from few seeds: shows that it works")
     parser.add_argument("--only", metavar="SHAPE", action="append", help="these only (again, or comma-separated)")
     parser.add_argument("--schedulers", metavar="NAMES", action="append", help="these only, comma-separated")
-    parser.add_argument("--repetitions", type=_count, help="base seeds for each figure (default 25)")
-    parser.add_argument("--runs", type=_count, help="runs after which a search gives up (default 1000)")
+    parser.add_argument("--repetitions", type=count, help="base seeds for each figure (default 25)")
+    parser.add_argument("--runs", type=count, help="runs after which a search gives up (default 1000)")
     parser.add_argument("--seed", type=int, default=0, help="the first base seed (default 0)")
-    parser.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, help="processes (default: one a CPU)")
+    parser.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="processes (default: one a CPU)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all samples there as well")
     return parser
 
