@@ -50,6 +50,7 @@ class AtOnce:
         return Sparing(future)
 
 
+@pytest.mark.slow
 def test_any_object_with_submit_will_do_and_little_of_it_is_used():
     executor = AtOnce()
     seed = late_seed(rarely_wrong)
@@ -68,6 +69,7 @@ def test_what_a_job_carries_is_plain_data():
     assert os.path.dirname(parallel_program.__file__) in job.paths
 
 
+@pytest.mark.slow
 def test_threads_of_this_process_make_one_run_at_a_time_and_that_is_said():
     with ThreadPoolExecutor(3) as pool:
         found = vtloop.explore(rare(-1), runs=600, executor=pool)

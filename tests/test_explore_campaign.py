@@ -204,6 +204,7 @@ def test_an_exploration_goes_on_behind_the_last_run_of_the_earlier_one(cli):
     assert "no failure found" in out
 
 
+@pytest.mark.slow
 def test_it_goes_on_as_often_as_one_likes_and_finds_what_one_long_exploration_finds(cli):
     whole = json.loads("\n".join(cli("programs.py:rare", "-n", "5000", "--json")[1]))
     for path in Path(".vtloop").glob("*"):
@@ -219,6 +220,7 @@ def test_it_goes_on_as_often_as_one_likes_and_finds_what_one_long_exploration_fi
     ]
 
 
+@pytest.mark.slow
 def test_behind_a_failure_it_goes_on_with_the_next_run(cli):
     _, out, _ = cli("programs.py:rare", "-n", "5000", "--json")
     failing = json.loads("\n".join(out))["failure"]["run"]

@@ -102,7 +102,7 @@ def test_marks_added_while_collecting_count(suite, pytester):
     [
         (
             "(rums=3)",
-            "unknown option 'rums'; allowed: 'runs', 'seed', 'scheduler', 'interleave', 'exact_time', 'shrink', 'fresh'",
+            "unknown option 'rums'; allowed: 'runs', 'seed', 'scheduler', 'interleave', 'exact_time', 'shrink'",
         ),
         ("(200)", "@pytest.mark.vtloop takes keywords only, got 200; allowed: 'runs'"),
         ("(runs=0)", "runs must be a whole number, 1 or more, got 0"),
