@@ -406,3 +406,18 @@ def test_stretch_without_a_seed_is_refused():
 def test_bad_globs_are_refused(value):
     with pytest.raises(vtloop.UsageError, match="cancel must be globs over names, got"):
         vtloop.run(now, seed=1, cancel=value)
+
+
+# -- debug mode ------------------------------------------------------------------------------------------------------
+
+
+def test_debug_mode_takes_the_same_choices(monkeypatch):
+    def taken():
+        return [vtloop.run(services, seed=seed, cancel="victim-*", interleave="tasks", lag=0.02) for seed in range(30)]
+
+    plain = taken()
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+    with vtloop.EventLoop() as loop:
+        assert loop.get_debug()
+    assert taken() == plain
+    assert len({str(one) for one in plain}) > 5

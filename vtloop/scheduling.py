@@ -58,6 +58,10 @@ class Scheduling(LoopState):
 
     def _call_soon_debug(self, callback: Any, *args: Any, context: Any = None) -> Any:
         self._check_thread()
+        if self._line is not None and (type(callback) is STEP or getattr(callback, "__name__", "") == WAKEUP_NAME):
+            # A step in the handle of debug mode would be a plain callback to the ready line, and the choices others.
+            self._arrive((context, callback, args))
+            return None
         return self._soon_checked(callback, args, context, "call_soon")
 
     def _soon_checked(self, callback: Any, args: Any, context: Any, method: str) -> Any:
