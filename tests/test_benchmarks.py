@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.contenders import CONTENDERS, Contender, NotInstalled
 from benchmarks.measure import Results, measure
+from benchmarks.replays import __main__ as replays
 from benchmarks.rows import ROWS, Row
 from benchmarks.steps import scenario
 from benchmarks.targets import TIME_ROWS, verdicts
@@ -143,3 +145,17 @@ def test_scenario_has_30_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     loop.run_until_complete(scenario())
     loop.close()
     assert steps == 30
+
+
+@pytest.mark.slow
+def test_tokens_play_back_exactly_in_fresh_processes(capsys: pytest.CaptureFixture[str]) -> None:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert replays.main(["--tries", "24", "--python", version]) == 0
+    assert capsys.readouterr().out.endswith("24 of 24 replays came back exactly\n")
+
+
+def test_a_python_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert replays.main(["--tries", "3", "--python", "3.2"]) == 1
+    assert (
+        capsys.readouterr().out == "Python 3.2: no CPython 3.2 on PATH or in pyenv\n0 of 0 replays came back exactly\n"
+    )
