@@ -210,9 +210,8 @@ class VtloopFunction(pytest.Function):
             finally:
                 main.finish()
 
-        outcome = execute(
-            None, options, record=record, scheduler=scheduler, command=command, drive=drive, recorder=recorder
-        )
+        # No command for the verdict's own report: the last line of our section is the command.
+        outcome = execute(None, options, record=record, scheduler=scheduler, drive=drive, recorder=recorder)
         if isinstance(outcome.error, PASSED_ON):
             raise outcome.error
         if outcome.error is None and self.settings.plan is not None:
