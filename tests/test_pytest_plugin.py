@@ -110,6 +110,8 @@ def test_marks_added_while_collecting_count(suite, pytester):
         ("(seed=1, interleave='task')", "unknown level 'task' for interleave; allowed: 'timing', 'wakeups', 'tasks'"),
         ("(fresh='none')", "unknown fresh='none'; allowed: 'all', 'async'"),
         ("(seed='often')", "seed must be an int or None, got 'often'"),
+        ("(runs=9, lag=0.1, exact_time=True)", "exact_time=True and lag=0.1 contradict each other; give one of them"),
+        ("(scheduler='exhaustive:bound=1')", "'exhaustive:bound=1' is for explorations (vtloop.explore, vtloop expl"),
     ],
 )
 def test_a_mark_that_cannot_be_used_is_refused_in_one_sentence(suite, mark, sentence):
@@ -232,6 +234,24 @@ def test_the_options_of_a_run_follow_from_seed_runs_and_scheduler(suite):
     assert "tasks" in {line.split()[3] for line in seen("--vtloop-runs=60", "--vtloop-interleave=tasks")}
 
 
+@pytest.mark.slow
+def test_exact_time_and_lag_oust_each_other_the_stronger_source_wins(suite):
+    def lags(mark: str, *args: str) -> set[str]:
+        source = f"""
+            @pytest.mark.vtloop({mark})
+            class TestIt:
+                @pytest.mark.vtloop
+                async def test_it(self):
+                    print("lag", asyncio.get_running_loop().options.lag)
+        """
+        result = suite(source, "-s", "--vtloop-runs=9", *args)
+        return set(re.findall(r"\blag (\S+)", result.stdout.str()))
+
+    assert lags("lag=0.5") == {"0.0", "0.5"}
+    assert lags("lag=0.5", "--vtloop-option=exact_time=true") == {"0.0"}
+    assert lags("exact_time=True", "--vtloop-option=lag=0.5") == {"0.0", "0.5"}
+
+
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
@@ -322,6 +342,7 @@ def test_a_verdict_prints_its_whole_report(suite):
         ["*await asyncio.gather(take(a, b), take(b, a))*", "E *DeadlockError: deadlock at t=1 s*", "E *pending tasks:*"]
     )
     assert section(result)[-1].startswith("pytest 'test_it.py::test_locks' --vtloop-replay vt1.")
+    assert result.stdout.str().count("--vtloop-replay") == 1
 
 
 def test_background_failures_fail_the_test_as_themselves(suite):

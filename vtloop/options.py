@@ -166,8 +166,8 @@ def check_scheduler(scheduler: Any, *, exploring: bool = False) -> Any:
     kind, number = found
     if kind in EXPLORATIONS_ONLY and not exploring:
         raise UsageError(
-            f"scheduler {scheduler!r} is for explorations (vtloop.explore, vtloop explore); a single run takes "
-            f"another one, or none"
+            f"scheduler {scheduler!r} is for explorations (vtloop.explore, vtloop explore, tests with runs=N); "
+            f"a single run takes another one, or none"
         )
     return spelt(kind, number)
 

@@ -7,6 +7,7 @@ Run ``i`` is a pure function of (base seed, ``i``, options): nothing is learnt f
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from vtloop.options import RUN_DEFAULTS, Options, check_level, check_scheduler, 
 from vtloop.schedulers.names import parse
 from vtloop.trace import REPLAY
 
-__all__ = ["LAGS", "STRETCHES", "Plan"]
+__all__ = ["LAGS", "STRETCHES", "Plan", "check_exact"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Plan:
             raise UsageError(f"exact_time must be True, False or None, got {exact_time!r}")
         if not isinstance(shrink, bool):
             raise UsageError(f"shrink must be True or False, got {shrink!r}")
+        check_exact(exact_time, options)
         check_level(interleave)
         if scheduler == "portfolio":
             # Run 0, in asyncio's own order, is exact; a lag or stretch that is given belongs to all others.
@@ -113,6 +115,17 @@ class Plan:
         scheduler = mixed.scheduler if self.scheduler == "portfolio" else self.scheduler
         drawn = {"seed": run_seed(self.seed, index), "scheduler": scheduler, "interleave": mixed.level}
         return with_values(self.options, **drawn, lag=lag, stretch=stretch, **extra)
+
+
+def check_exact(exact_time: bool | None, options: Mapping[str, Any]) -> None:
+    """Refuse exact time together with what makes it inexact.
+
+    Raises:
+        UsageError: Both are given.
+    """
+    for name in ("lag", "stretch"):
+        if exact_time and options.get(name):
+            raise UsageError(f"exact_time=True and {name}={options[name]!r} contradict each other; give one of them")
 
 
 def _bound(scheduler: Any) -> int:

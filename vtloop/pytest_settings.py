@@ -17,7 +17,7 @@ import pytest
 
 from vtloop.errors import UsageError, allowed
 from vtloop.options import OPTION_NAMES, RUN_DEFAULTS, Options, resolve
-from vtloop.plan import Plan
+from vtloop.plan import Plan, check_exact
 from vtloop.ready import LEVELS
 from vtloop.schedulers.names import SCHEDULERS
 from vtloop.trace import Trace
@@ -72,7 +72,7 @@ class Settings:
         for name in (*flags, *mark, *ini):
             if name not in NAMES:
                 raise UsageError(f"unknown option {name!r}; {allowed(NAMES)}")
-        given = {**ini, **mark, **flags}
+        given = _merged(ini, mark, flags)
         fresh = given.pop("fresh", "all")
         if fresh not in FRESH:
             raise UsageError(f"unknown fresh={fresh!r}; {allowed(FRESH)}")
@@ -98,6 +98,7 @@ class Settings:
         else:
             if not seeded and "interleave" not in mark:
                 level = None  # a level for the whole suite says nothing about tests in asyncio's own order
+            check_exact(exact_time, given)
             options = resolve(RUN_DEFAULTS, seed=seed, scheduler=scheduler, interleave=level, **given)
         again = {"runs": runs if plan else None, "seed": seed, "scheduler": scheduler, "interleave": level}
         words = [f"--vtloop-{key} {value}" for key, value in again.items() if isinstance(value, (int, str))]
@@ -117,6 +118,18 @@ class Settings:
         """Whether a stored failure with ``options`` is something this test still has to stand."""
         inexact = bool(options.lag or options.stretch)
         return LEVELS.index(options.interleave) <= LEVELS.index(self.ceiling) and not (self.exact and inexact)
+
+
+def _merged(*sources: Mapping[str, Any]) -> dict[str, Any]:
+    """One set of options out of several, the last the strongest: exact time, and what leaves it, oust each other."""
+    given: dict[str, Any] = {}
+    for source in sources:
+        if source.get("exact_time"):
+            given = {name: value for name, value in given.items() if name not in ("lag", "stretch")}
+        if source.get("lag") or source.get("stretch"):
+            given.pop("exact_time", None)
+        given.update(source)
+    return given
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -219,11 +232,10 @@ def settings_of(item: pytest.Item) -> Settings:
         UsageError: The marker has positional arguments, or an unknown option or value.
     """
     flags, ini = from_command_line(item.config)
-    mark: dict[str, Any] = {}
     marks = list(item.iter_markers("vtloop"))
     for nearest in marks:
         if nearest.args:
             raise UsageError(f"@pytest.mark.vtloop takes keywords only, got {nearest.args[0]!r}; {allowed(NAMES)}")
-        mark = {**nearest.kwargs, **mark}
+    mark = _merged(*(nearest.kwargs for nearest in reversed(marks)))
     mark = {name: value for name, value in mark.items() if value is not None or name not in OWN_NAMES}
     return Settings.of(flags, mark, ini, marked=bool(marks), drawn=drawn_seed(item.config))
