@@ -12,6 +12,7 @@ import asyncio
 import inspect
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from types import CoroutineType
 from typing import Any
 
 from vtloop.diagnosis.chains import Places, await_chain
@@ -31,6 +32,7 @@ class Cancelling(LoopState):
 
     _cancelling = False  # some task of this run may be cancelled
     _victims: dict[int, bool] | None = None  # what is known of each task, by number: may it still be cancelled?
+    _seen: frozenset[int] = frozenset()  # victims that are no plain coroutines, once a step of theirs came
     cancelled_at: dict[int, str] = {}  # shared while empty
 
     def may_cancel(self, task: asyncio.Task[Any]) -> None:
@@ -48,7 +50,7 @@ class Cancelling(LoopState):
             if task is None:
                 yield item
                 continue
-            if inspect.getcoroutinestate(task.get_coro()) != inspect.CORO_CREATED:
+            if self._has_begun(task):
                 self._offer_cancel(CANCEL_BEFORE, task)
             yield item
             if not task.done():
@@ -67,6 +69,17 @@ class Cancelling(LoopState):
             known = any(fnmatchcase(name, glob) for glob in self.options.cancel for name in names)
             self._victims[hash(task)] = known
         return task if known else None
+
+    def _has_begun(self, task: asyncio.Task[Any]) -> bool:
+        """Whether ``task``, which may be cancelled, has run its first step."""
+        coro: Any = task.get_coro()
+        if type(coro) is CoroutineType:
+            return inspect.getcoroutinestate(coro) != inspect.CORO_CREATED
+        # Objects that only behave as coroutines do (compiled ones, aiohttp's requests) do not say.
+        begun = hash(task) in self._seen
+        if not begun:
+            self._seen = self._seen | {hash(task)}
+        return begun
 
     def _offer_cancel(self, kind: str, task: asyncio.Task[Any]) -> None:
         assert self._victims is not None
