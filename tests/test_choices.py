@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Coroutine
 from unittest.mock import AsyncMock
 
 import pytest
@@ -256,6 +257,43 @@ def test_a_task_is_not_cancelled_before_its_first_step():
     assert {tuple(vtloop.run(main, seed=seed, cancel="v", interleave="tasks")) for seed in SEEDS} == {(1,)}
 
 
+class LikeACoroutine(Coroutine):
+    """What a compiled coroutine or aiohttp's request is: it says nothing of its state."""
+
+    def __init__(self, coro):
+        self.send, self.throw, self.close, self.__await__ = coro.send, coro.throw, coro.close, coro.__await__
+
+    send = throw = close = __await__ = None
+
+
+async def noted(log):
+    log.append("begun")
+    await asyncio.sleep(1)
+    log.append("woken")
+    await asyncio.sleep(1)
+
+
+@pytest.mark.parametrize("how", ["glob", "may_cancel"])
+def test_an_object_that_only_behaves_as_a_coroutine_is_cancelled_at_its_awaits(how):
+    seen = set()
+
+    async def main():
+        log = []
+        try:
+            if how == "glob":
+                await asyncio.get_running_loop().create_task(LikeACoroutine(noted(log)), name="victim")
+            else:
+                await vtloop.may_cancel(LikeACoroutine(noted(log)))
+        finally:
+            seen.add((*log, await now()))
+
+    explored = vtloop.explore(main, scheduler="exhaustive:bound=1", interleave="timing", cancel="victim")
+    explored.check()
+    ways = {("begun", 0.0), ("begun", 1.0), ("begun", "woken", 1.0), ("begun", "woken", 2.0)}
+    assert seen == ways
+    assert explored.runs == 5
+
+
 def test_the_main_task_is_never_cancelled():
     async def main():
         await asyncio.sleep(1)
@@ -336,6 +374,31 @@ def test_a_sleep_is_not_stretched_past_a_pending_timer_that_it_would_have_beaten
         return tuple(log), await now() < 1.2
 
     assert {vtloop.run(main, seed=seed, stretch=1.0, interleave="tasks") for seed in SEEDS} == {(("slept",), True)}
+
+
+@pytest.mark.parametrize("start", [1.7e9, 1.712345678e9, 1e12])
+def test_at_epoch_sized_times_a_sleep_is_not_stretched_onto_a_pending_timer(start):
+    async def main():
+        async with asyncio.timeout(1.3):
+            await asyncio.sleep(1)
+
+    for seed in range(40):
+        vtloop.run(main, seed=seed, stretch=1.0, start=start)
+
+
+def test_neither_lag_nor_stretch_moves_a_clock_that_only_advance_moves():
+    async def main():
+        fired = []
+        asyncio.get_running_loop().call_later(0.1, fired.append, True)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        sleeping = asyncio.create_task(asyncio.sleep(0.1))
+        assert await now() == 0.0
+        await vtloop.advance(0.1)
+        assert fired
+        assert sleeping.done()
+
+    vtloop.explore(main, runs=60, autojump=False, stretch=0.5, lag=0.02).check()
 
 
 def test_a_sleep_may_be_stretched_past_a_timer_that_beat_it_anyway_and_past_one_made_later():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -86,6 +87,17 @@ def test_infinity_is_never(loop: vtloop.EventLoop) -> None:
     loop.run_until_idle()
     assert (log, loop.time(), never.when()) == (["five"], 5.0, math.inf)
     never.cancel()
+
+
+@pytest.mark.parametrize("seconds", [1e100, 1e300, sys.float_info.max])
+def test_what_no_clock_counts_to_is_never(loop: vtloop.EventLoop, seconds: float) -> None:
+    log: list[str] = []
+    loop.call_later(seconds, log.append, "later")
+    loop.call_at(seconds, log.append, "at")
+    loop.call_at(-seconds, log.append, "long ago")
+    loop.call_later(5, log.append, "five")
+    loop.advance(10)
+    assert log == ["long ago", "five"]
 
 
 def test_sleeping_for_ever_is_a_deadlock(loop: vtloop.EventLoop) -> None:

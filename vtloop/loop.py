@@ -123,8 +123,10 @@ class EventLoop(
             self.call_soon = self._call_soon_debug  # type: ignore[method-assign]
         elif observer is None:
             self.call_soon = call_soon_into(self._line)  # type: ignore[method-assign]
-        self._lag_ns = round(self.options.lag * 1e9)
         self._cancelling = bool(self.options.cancel)
+        if not self.options.autojump:
+            return  # only `advance` moves the clock
+        self._lag_ns = round(self.options.lag * 1e9)
         if self.options.stretch:
             self._stretch, self._odd = self.options.stretch, True
 

@@ -25,6 +25,9 @@ __all__ = ["Scheduling", "call_soon_into"]
 STRETCH_STEPS = 9
 """Options of a stretch choice: none, or one to eight eighths of what is allowed."""
 
+FOR_EVER = 1e100
+"""Seconds from which on a timer never fires; far enough below the largest float to be multiplied."""
+
 _new_handle = Handle.__new__
 _new_timer = TimerHandle.__new__
 _copy_context = contextvars.copy_context
@@ -102,7 +105,10 @@ class Scheduling(LoopState):
         handle._when = when = clock.seconds + delay
         handle._absolute = False
         handle._made_ns = now = clock.ns
-        handle._when_ns = when_ns = round(when * 1e9)
+        try:
+            handle._when_ns = when_ns = round(when * 1e9)
+        except OverflowError:  # too large a float to be multiplied
+            return self._make_odd_timer(delay, False, callback, args, context)
         if when_ns > now and when > clock.seconds:
             queue = handle._queue = self._timers
             queue.new.append(handle)
@@ -124,7 +130,10 @@ class Scheduling(LoopState):
         handle._when = when
         handle._absolute = True
         handle._made_ns = now = clock.ns
-        handle._when_ns = when_ns = round(when * 1e9)
+        try:
+            handle._when_ns = when_ns = round(when * 1e9)
+        except OverflowError:  # too large a float to be multiplied
+            return self._make_odd_timer(when, True, callback, args, context)
         if when_ns > now and when > clock.seconds:  # the float may lie above its own rounding (epoch-sized times)
             queue = handle._queue = self._timers
             queue.new.append(handle)
@@ -144,7 +153,7 @@ class Scheduling(LoopState):
             raise ValueError(f"{method}() needs a number of seconds, got {given!r}")
         clock = self._clock
         when = given if absolute else clock.seconds + given
-        if self._stretch and callback is cpython.SLEEP_WAKEUP and not absolute and 0 < given < float("inf"):
+        if self._stretch and callback is cpython.SLEEP_WAKEUP and not absolute and 0 < given < FOR_EVER:
             when = self._stretched(given, when)
         handle: TimerHandle
         if self._debug:
@@ -156,13 +165,10 @@ class Scheduling(LoopState):
         handle._absolute, handle._made_ns, handle._queue = absolute, clock.ns, None
         if self._daemons:
             self._note_timer_owner(handle)
-        if given == float("inf"):
+        if when >= FOR_EVER:
             handle._when_ns = sys.maxsize  # never: it waits nowhere
             return handle
-        if given == float("-inf"):
-            handle._when_ns = -sys.maxsize
-        else:
-            handle._when_ns = round(when * 1e9)
+        handle._when_ns = round(when * 1e9) if when > -FOR_EVER else -sys.maxsize
         if handle._when_ns > clock.ns and when > clock.seconds:
             handle._queue = self._timers
             self._timers.new.append(handle)
@@ -181,7 +187,11 @@ class Scheduling(LoopState):
         if beaten is not None and latest >= beaten:
             latest = beaten - 1
         eighths = self.choose("stretch", STRETCH_STEPS) if latest > soonest else 0
-        return (soonest + (latest - soonest) * eighths // (STRETCH_STEPS - 1)) / 1e9 if eighths else when
+        if not eighths:
+            return when
+        stretched = (soonest + (latest - soonest) * eighths // (STRETCH_STEPS - 1)) / 1e9
+        # Floats may be coarser than the clock: at epoch-sized times the last nanosecond rounds to the timer's own.
+        return stretched if beaten is None or round(stretched * 1e9) < beaten else when
 
     def _make_debug_timer(self, when: float, callback: Any, args: Any, context: Any, method: str) -> TimerHandle:
         self._check_thread()
