@@ -436,6 +436,7 @@ def test_progress_is_drawn_with_several_processes_too(tmp_path):
     "words, said",
     [
         (["-j", "0"], "jobs must be a whole number, 1 or more, got 0"),
+        (["-j", "9999"], "jobs must be at most 256, got 9,999; one for each processor is enough"),
         (["-j", "two"], "explore: -j/--jobs must be a whole number, got 'two'"),
     ],
 )

@@ -19,6 +19,9 @@ __all__ = ["Crowd", "Resources", "in_order"]
 FEWEST_SECONDS = 0.02
 """What a chunk should take at least, even near the end."""
 
+MOST_JOBS = 256
+"""How many processes of our own one exploration may have: thousands bring the whole machine down."""
+
 TICK = 0.1
 """Seconds after which `in_order` gives None, if nothing else came: time to draw, to save, to look at the budget."""
 
@@ -45,6 +48,8 @@ class Resources:
     def __post_init__(self) -> None:
         if isinstance(self.jobs, bool) or not isinstance(self.jobs, int) or self.jobs < 1:
             raise UsageError(f"jobs must be a whole number, 1 or more, got {self.jobs!r}")
+        if self.jobs > MOST_JOBS and self.executor is None:
+            raise UsageError(f"jobs must be at most {MOST_JOBS}, got {self.jobs:,}; one for each processor is enough")
         budget = self.budget
         if budget is not None and (
             isinstance(budget, bool) or not isinstance(budget, (int, float)) or not 0 < budget < float("inf")
