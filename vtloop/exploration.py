@@ -44,7 +44,9 @@ class Exploration:
 
     def headline(self) -> str:
         """The numbers in one line."""
-        parts = [_counted(self.runs, "run"), _counted(self.distinct, "distinct order")]
+        parts = [_counted(self.runs, "run")]
+        if self.distinct:  # none where a stored failure came back at once, or no loop was made
+            parts.append(_counted(self.distinct, "distinct order"))
         if self.unseen is not None:
             parts.append(f"about {100 * self.unseen:.0f} % unseen" if self.unseen >= 0.005 else "under 1 % unseen")
         if self.since_new:

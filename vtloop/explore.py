@@ -149,6 +149,8 @@ class Campaign:
                     outcome = replay_outcome(trace, self._execute, self._command)
                     if _ended_it(outcome):
                         failure = failure_from(outcome, 0, self._target, self._command)
+                        self.found.failure, self.failed = failure, place
+                        failure = explain(failure, self._execute) if self.plan.shrink else failure
                 else:
                     outcome = self._maker.timed(trace.options)
                     failure = self._confirm(outcome, 0) if _ended_it(outcome) else None
@@ -247,7 +249,7 @@ class Campaign:
             size = max(have.jobs, 2 * (os.cpu_count() or 1))
             crowd = Borrowed(have.executor, size, self.plan, have.program or here)
         else:
-            crowd = Processes(have.jobs, self.plan, here, have.program or here)
+            crowd = Processes(min(have.jobs, self.plan.runs), self.plan, here, have.program or here)
         try:
             yield crowd
         finally:
