@@ -282,7 +282,9 @@ def test_the_frames_of_a_script_are_the_users(cli, script):
 
 def test_a_script_without_a_loop_is_noted(cli, project):
     (project / "nothing.py").write_text("x = 1")
-    assert "made no event loop" in cli("run", "nothing.py")[2]
+    said = "the script made no event loop by asyncio.run() or asyncio.Runner()"
+    assert said in cli("run", "nothing.py")[2]
+    assert said in cli("explore", "nothing.py", "-n", "5")[1].splitlines()
 
 
 # -- explore ---------------------------------------------------------------------------------------------------------
@@ -368,6 +370,8 @@ def test_a_failure_that_was_marked_fixed_and_comes_back_is_said_to(cli, project)
     assert status == 1
     assert out.startswith("1 run, ")
     assert f"the stored failure {fixed} was marked fixed and fails again" in out.splitlines()
+    assert any(" before programs.py:" in line for line in out.splitlines()), "told with the lines of the program"
+    assert any(line.startswith("** choice 1: ") for line in out.splitlines()), "and with its table"
     (path,) = Path(".vtloop").glob("*.json")
     assert path == Path(str(fixed).replace(".fixed", ""))
     assert f"stored: {path}" in out.splitlines()
@@ -508,6 +512,16 @@ def test_another_failure_than_the_recorded_one_is_noted(cli, project):
     assert status in (1, 3)
     if status == 1:
         assert "the recorded run ended with DeadlockError, this one with ValueError" in err
+
+
+def test_the_same_error_at_another_place_is_noted(cli, project):
+    (project / "two.py").write_text("async def first():\n    assert not 1\n\n\nasync def second():\n    assert not 1\n")
+    cli("explore", "two.py:first")
+    (path,) = Path(".vtloop").glob("*.json")
+    assert "the recorded run" not in cli("replay", str(path))[2]
+    status, _, err = cli("replay", str(path), "two.py:second")
+    ends = "AssertionError at two.py:2 in first, this one with AssertionError at two.py:6 in second"
+    assert (status, err) == (1, f"vtloop: the recorded run ended with {ends}\n")
 
 
 def test_a_failure_that_is_gone_is_noted(cli, project):

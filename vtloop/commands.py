@@ -26,7 +26,20 @@ from vtloop.run import Outcome
 from vtloop.scripts import ScriptExit
 from vtloop.targets import FunctionTarget, PytestTarget, Target, opened
 
-__all__ = ["Quiet", "Request", "check_exact", "clipped", "ended", "left", "options_of_one", "output_of", "run"]
+__all__ = [
+    "NO_LOOP",
+    "Quiet",
+    "Request",
+    "check_exact",
+    "clipped",
+    "ended",
+    "left",
+    "options_of_one",
+    "output_of",
+    "run",
+]
+
+NO_LOOP = "the script made no event loop by asyncio.run() or asyncio.Runner()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +111,7 @@ def ended(console: Console, target: Target, outcome: Outcome, data: dict[str, An
         value = f", returned {clipped(repr(outcome.value))}" if outcome.value is not None else ""
         console.note(f"ok, {took}{value}")
         if outcome.steps == 0 and not isinstance(target, FunctionTarget):
-            console.note("the script made no event loop by asyncio.run() or asyncio.Runner()")
+            console.note(NO_LOOP)
         console.data(data)
         return 0
     if isinstance(error, (KeyboardInterrupt, SystemExit)):

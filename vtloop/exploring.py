@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vtloop.chunks import Execute
-from vtloop.commands import Quiet, Request, check_exact, left
+from vtloop.commands import NO_LOOP, Quiet, Request, check_exact, left
 from vtloop.console import Console, failure_text
 from vtloop.entropy import RUNS_PER_SEED
 from vtloop.errors import UsageError
@@ -23,6 +23,7 @@ from vtloop.novelty import Earlier
 from vtloop.plan import Plan
 from vtloop.pytest_target import run_pytest
 from vtloop.resuming import Bookmark
+from vtloop.scripts import ScriptTarget
 from vtloop.store import FOLDER, Store
 from vtloop.targets import PytestTarget, Target, opened
 
@@ -137,6 +138,8 @@ def _explored(
     """Print what was found; a failure takes the place of the stored one that ``returned``."""
     failure = found.failure
     if failure is None:
+        if not found.distinct and isinstance(target, ScriptTarget):
+            found.notes.append(NO_LOOP)
         console.say(str(found))
         console.data({**data, **found.to_dict()})
         return 0

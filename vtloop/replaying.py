@@ -67,11 +67,17 @@ def _play(request: Request, target: Target, trace: Trace) -> int:
     recorder = recorder_for(trace)
     outcome = _stopping(request, target, trace.outcome, lambda execute: replay_outcome(trace, execute), recorder)
     recorded = trace.outcome.get("type")
-    now = type(outcome.error).__name__ if outcome.error is not None else None
-    if recorded and now != recorded and not isinstance(outcome.error, KeyboardInterrupt):
-        ending = f"with {now}" if now else "without a failure"
-        console.note(f"the recorded run ended with {recorded}, this one {ending}")
+    if recorded and not isinstance(outcome.error, KeyboardInterrupt):
+        (now, place), there = outcome.signature, trace.outcome.get("place")
+        moved = there and place and place != there
+        if now != recorded or moved:
+            ending = f"with {_at(now, place)}" if now else "without a failure"
+            console.note(f"the recorded run ended with {_at(recorded, there)}, this one {ending}")
     return ended(console, target, outcome, {"command": "replay", "target": target.text, "recorded": recorded})
+
+
+def _at(kind: str, place: str | None) -> str:
+    return f"{kind} at {place}" if place else kind
 
 
 # -- stops -----------------------------------------------------------------------------------------------------------
