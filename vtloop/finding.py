@@ -111,7 +111,7 @@ class Failure:
         who = f"seed {found.seed}{by}" if found.seed is not None else swept
         lines = [
             f"{type(self.error).__name__}: {message}"[:200],
-            f"run {self.run}, {who}, t={self.time:g} s, step {self.step}{self._about_shrink()}",
+            f"{self._which_run()}{who}, t={self.time:g} s, step {self.step}{self._about_shrink()}",
             self.label(),
             *self._told_choices(),
         ]
@@ -120,6 +120,11 @@ class Failure:
         if self.command:
             lines.append(f"replay: {self.command}")
         return lines
+
+    def _which_run(self) -> str:
+        """The number of the run, unless it is a shrunk one that came as a token: those do not say it."""
+        unknown = self.trace.options.scheduler == REPLAY and "run" not in self.trace.found
+        return "" if unknown else f"run {self.run}, "
 
     def _scheduler(self) -> str:
         """What found the run, as far as it is known."""
