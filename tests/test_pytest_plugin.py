@@ -502,6 +502,9 @@ def test_a_replay_needs_no_marker_and_no_other_flag(suite):
     again = suite(None, *shlex.split(section(first)[-1])[1:])
     again.assert_outcomes(failed=1)
     again.stdout.fnmatch_lines(["vtloop: 1 test, 1 run"])
+    found, played = section(first), section(again)
+    assert played[0].startswith("seed 3") and "run 0" not in played[0]
+    assert [line for line in found if "log.append(i)" in line][0] in played
 
 
 def test_ids_with_quotes_and_brackets_are_quoted_for_the_shell(suite):
@@ -720,10 +723,12 @@ def stored(pytester: pytest.Pytester) -> list[Path]:
 
 
 def test_a_stored_failure_runs_first_next_time(suite, pytester):
-    suite(ORDER).stdout.re_match_lines([r"vtloop: 1 test, \d\d? runs, 1 failure stored in \.vtloop/"])
+    first = suite(ORDER)
+    first.stdout.re_match_lines([r"vtloop: 1 test, \d\d? runs, 1 failure stored in \.vtloop/"])
     assert len(stored(pytester)) == 1
     again = suite(None)
     again.assert_outcomes(failed=1)
+    assert [line for line in section(first) if "log.append(i)" in line][0] in section(again)
     again.stdout.fnmatch_lines(["vtloop: 1 test, 1 run, 1 failure stored in .vtloop/"])
     # Also when the next run does not explore.
     suite(ORDER.replace("runs=50", ""), "-q").assert_outcomes(failed=1)

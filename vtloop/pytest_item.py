@@ -20,6 +20,7 @@ from _pytest._code.code import Traceback
 from _pytest.logging import caplog_handler_key
 
 from vtloop.errors import ReplayError
+from vtloop.explaining import explain, tell
 from vtloop.explore import Campaign
 from vtloop.finding import Failure, failure_from
 from vtloop.loop import EventLoop
@@ -34,7 +35,7 @@ from vtloop.pytest_stored import StoredFailures
 from vtloop.report.telling import hand_over, recorder_for, refuse, story_of, wanted
 from vtloop.run import Outcome, execute
 from vtloop.store import Store
-from vtloop.trace import Trace
+from vtloop.trace import REPLAY, Trace
 
 __all__ = ["VtloopFunction", "inner_test", "is_async_test", "plain_version"]
 
@@ -159,7 +160,7 @@ class VtloopFunction(pytest.Function):
         if self.replays is not None:
             account.failure = self._replay(self.replays, run_once, exactly=stored)
         else:
-            account.failure = known.play(run_once, command) if known is not None else None
+            account.failure = self._stored_failure(known, run_once) if known is not None else None
             again = account.failure is not None
             if account.failure is None and plan is None:
                 outcome = run_once(self.settings.options, record=True, command=command)
@@ -181,6 +182,19 @@ class VtloopFunction(pytest.Function):
 
     def _stored_failures(self) -> StoredFailures:
         return StoredFailures(self.store, test_id(self), self.settings, self.account.notes)
+
+    def _stored_failure(self, known: StoredFailures, run_once: Callable[..., Outcome]) -> Failure | None:
+        """The stored failure that fails still, told like one that was found just now."""
+        failure = known.play(run_once, self._command)
+        if failure is not None and failure.trace.options.scheduler == REPLAY and not self._debugging:
+            made = self.account.runs
+            explain(failure, run_once)
+            self.account.runs = made
+        return failure
+
+    @property
+    def _debugging(self) -> bool:
+        return bool(self.config.getoption("usepdb", False) or self.config.getoption("vtloop_until", None))
 
     def _run_once(
         self,
@@ -241,13 +255,17 @@ class VtloopFunction(pytest.Function):
         if recorded and recorded.split(".")[:2] != here.split(".")[:2]:
             self.account.notes.append(f"the trace was recorded under Python {recorded}, this is {here}")
         command = self._command
+        if not self._debugging:
+            run_once = functools.partial(run_once, recorder=recorder_for(trace))
         if exactly and wanted() is not None:
-            outcome = self._tell(trace, functools.partial(run_once, recorder=recorder_for(trace)))
+            outcome = self._tell(trace, run_once)
         elif exactly:
             outcome = replay_outcome(trace, stopping(self.config, run_once), command)
         else:
             outcome = replay_loosely(trace, run_once, command)
-        return failure_from(outcome, 0, test_id(self), command) if outcome.error is not None else None
+        if outcome.error is None:
+            return None
+        return tell(failure_from(outcome, 0, test_id(self), command), outcome)
 
     def _tell(self, trace: Trace, run_once: Callable[..., Outcome]) -> Outcome:
         """A replay whose story the command line asked for."""
