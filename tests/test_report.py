@@ -10,6 +10,7 @@ import re
 import sys
 import textwrap
 import weakref
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ import vtloop
 from vtloop.errors import TraceError
 from vtloop.options import RUN_DEFAULTS, resolve
 from vtloop.report.choices import did, shown_lines, told_choices, woken
-from vtloop.report.difference import compare, difference_lines
+from vtloop.report.difference import compare, difference_lines, parting_lines
 from vtloop.report.html import page
 from vtloop.report.lines import LineTracer, own_file
 from vtloop.report.perfetto import trace_events_text
@@ -517,7 +518,7 @@ def test_a_step_that_stood_back_for_many_names_three_of_them(tmp_path):
             "faulty",
             Choice("sometimes", "Task-1", 1, 0, 1, 2),
             {},
-            'what happens sometimes happened in Task-1 (faulty) step 1: program.py:23 if vtloop.sometimes("fault"):',
+            'sometimes() was true in Task-1 (faulty) step 1: program.py:23 if vtloop.sometimes("fault"):',
         ),
         (
             "cancels",
@@ -761,6 +762,55 @@ def test_a_choice_of_another_kind_is_a_difference(tmp_path):
     lines = difference_lines(slow, calm, compare(slow, calm))
     assert "  A  Task-1 (sleepy) step 1 took 0.2 s of virtual time: program.py:14 await asyncio.sleep(1)" in lines
     assert "  B  Task-1 (sleepy) step 2 at t=1 s, returned: program.py:14 await asyncio.sleep(1)" in lines
+
+
+def test_runs_whose_beginning_was_dropped_are_compared_event_for_event(tmp_path):
+    source = """
+        import asyncio
+
+        async def waits(event, log, name):
+            await event.wait()
+            log.append(name)
+
+        async def main(turns):
+            event, log = asyncio.Event(), []
+            tasks = [asyncio.create_task(waits(event, log, name), name=name) for name in "ab"]
+            for _ in range(40):
+                await asyncio.sleep(1)
+            event.set()
+            await asyncio.gather(*tasks)
+            for _ in range(turns if log == ["a", "b"] else 0):
+                await asyncio.sleep(1)
+            assert log == ["a", "b"]
+    """
+    made = program(tmp_path, source)
+    keep = partial(Teller, keep=40)
+    failing = told(lambda: made.main(5), listed(Choice("hold", "a", 2, 1, 1, 2)), recorder=keep)
+    passing = told(lambda: made.main(5), recorder=keep)
+    assert failing.dropped != passing.dropped
+    assert [line.split(" (")[0][:33] for line in parting_lines(failing, passing, compare(failing, passing))] == [
+        "the nearest run that passes: the ",
+        "  here   b step 2 at t=40 s, retu",
+        "  there  a step 2 at t=40 s, retu",
+    ]
+    passing = told(lambda: made.main(15), recorder=keep)
+    assert parting_lines(failing, passing, compare(failing, passing)) == []
+
+
+def test_a_step_that_another_choice_in_it_made_fail_is_told_by_that_choice(tmp_path):
+    source = """
+        import vtloop
+
+        async def main():
+            if vtloop.sometimes("fault"):
+                raise OSError("fault")
+    """
+    made = program(tmp_path, source)
+    failing, passing = told(made.main, listed(Choice("sometimes", "Task-1", 1, 0, 1, 2))), told(made.main)
+    first, here, there = parting_lines(failing, passing, compare(failing, passing))
+    assert first == "the nearest run that passes: nothing in common, then"
+    assert here.startswith("  here   sometimes() was true in Task-1 (main) step 1: ")
+    assert there.startswith("  there  Task-1 (main) step 1 at t=0 s, returned: ")
 
 
 def test_the_same_events_with_different_ends_differ():

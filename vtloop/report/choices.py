@@ -232,7 +232,7 @@ def _chosen(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) 
 
 
 def _sometimes(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:
-    return f"what happens sometimes happened in {story.name(owner)}", asked_at
+    return f"sometimes() was true in {story.name(owner)}", asked_at
 
 
 _KINDS: dict[str, Callable[[Story, Choice, Moment, Spot | None], tuple[str, Spot | None]]] = {

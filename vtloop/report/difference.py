@@ -7,6 +7,7 @@ them is not told whole.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,8 +60,9 @@ class Difference:
 
 
 def compare(a: Story, b: Story) -> Difference:
-    """The first difference of two stories."""
-    mine, yours = _events(a), _events(b)
+    """The first difference of two stories; where early events were dropped, of what both still hold."""
+    since = max(story.moments[0].number if story.moments else 0 for story in (a, b))
+    mine, yours = _events(a, since), _events(b, since)
     common = 0
     for one, other in zip(mine, yours, strict=False):
         if _key(one) != _key(other):
@@ -74,9 +76,10 @@ def compare(a: Story, b: Story) -> Difference:
     return Difference(common, until, first_a, first_b, next_a, next_b, same)
 
 
-def _events(story: Story) -> list[Moment]:
+def _events(story: Story, since: int) -> list[Moment]:
     """What is compared: steps, callbacks of the program, and choices of other kinds."""
-    return [m for m in story.moments if m.kind in ("step", "choice") or (m.kind == "callback" and not m.internal)]
+    kept = story.moments[bisect_left(story.moments, since, key=lambda moment: moment.number) :]
+    return [m for m in kept if m.kind in ("step", "choice") or (m.kind == "callback" and not m.internal)]
 
 
 def _key(moment: Moment) -> _Key:
@@ -109,14 +112,33 @@ def parting_lines(failing: Story, passing: Story, found: Difference) -> list[str
     """The difference in three lines, for a failure that the nearest passing run stands beside."""
     if found.same or (found.a is None and found.b is None):
         return []
-    shared = (
-        f"{_count(found.common)} in common, up to t={when(found.until_ns)}" if found.common else "nothing in common"
-    )
+    dropped = max(failing.dropped, passing.dropped)
+    if dropped and not found.common:
+        return []  # they parted before what is kept
+    shared = f"{_count(found.common)} in common" if found.common else "nothing in common"
+    if dropped:
+        shared = f"the last {_count(found.common)} before they part are the same"
+    until = f", up to t={when(found.until_ns)}" if found.common else ""
+    here, there = _first(failing, found.a), _first(passing, found.b)
+    made = _made_there(failing, found)
     return [
-        f"the nearest run that passes: {shared}, then",
-        f"  here   {_clip(_first(failing, found.a), 160)}",
-        f"  there  {_clip(_first(passing, found.b), 160)}",
+        f"the nearest run that passes: {shared}{until}, then",
+        f"  here   {_clip(made or here, 160)}",
+        f"  there  {_clip(there, 160)}",
     ]
+
+
+def _made_there(story: Story, found: Difference) -> str:
+    """The choice by which the same step, at the same line, came to another end; empty when it is not that."""
+    a, b = found.a, found.b
+    if a is None or b is None or a.kind != "step" or (a.who, a.nth, a.lines[:1]) != (b.who, b.nth, b.lines[:1]):
+        return ""
+    return next((one.text for one in told_choices(story) if _within(story, one, a)), "")
+
+
+def _within(story: Story, told: Told, step: Moment) -> bool:
+    moment = story.at(told.moment)
+    return moment is not None and moment.kind == "choice" and moment.by == step.number
 
 
 def _common(found: Difference) -> str:
