@@ -20,12 +20,12 @@ from told_programs import EXAMPLES, deadlocked, evicted, listed, loaded, program
 import vtloop
 from vtloop.errors import TraceError
 from vtloop.options import RUN_DEFAULTS, resolve
-from vtloop.report.choices import did, shown_lines, told_choices, woken
+from vtloop.report.choices import did, line_text, shown_lines, told_choices, woken
 from vtloop.report.difference import compare, difference_lines, parting_lines
 from vtloop.report.html import page
 from vtloop.report.lines import LineTracer, own_file
 from vtloop.report.perfetto import trace_events_text
-from vtloop.report.story import Spot, Story
+from vtloop.report.story import Lane, Spot, Story
 from vtloop.report.table import table
 from vtloop.report.teller import Teller, teller
 from vtloop.report.telling import recorder_for, story_of
@@ -232,7 +232,8 @@ def test_somebody_elses_trace_function_stays_and_places_are_told_instead_of_line
     assert all(not m.lines for m in story.moments)
     (choice,) = told_choices(story)
     assert choice.text.endswith(
-        "evicted_cache.py:20 await loaded.wait() before evicted_cache.py:16 await loaded.wait()"
+        "docs/examples/evicted_cache.py:20 await loaded.wait() before "
+        "docs/examples/evicted_cache.py:16 await loaded.wait()"
     )
 
 
@@ -423,7 +424,7 @@ def test_a_step_that_stood_back_is_told_with_both_lines():
     (one,) = told_choices(evicted())
     assert one.text == (
         "Task-3 (read) step 2 ran after Task-4 (evict) step 2: "
-        'evicted_cache.py:21 cache.clear() before evicted_cache.py:17 return cache["user"]'
+        'docs/examples/evicted_cache.py:21 cache.clear() before docs/examples/evicted_cache.py:17 return cache["user"]'
     )
 
 
@@ -432,7 +433,7 @@ def test_a_step_that_ran_early_is_told_with_both_lines():
     early = Choice("step", "Task-4", 2, -1, 1, 2)
     assert choice_of(main, early, level="wakeups") == (
         "Task-4 (evict) step 2 ran before Task-3 (read) step 2: "
-        'evicted_cache.py:21 cache.clear() before evicted_cache.py:17 return cache["user"]'
+        'docs/examples/evicted_cache.py:21 cache.clear() before docs/examples/evicted_cache.py:17 return cache["user"]'
     )
 
 
@@ -476,6 +477,16 @@ RACERS = """
         for number in range(2):
             loop.call_at(1.0, str, number)
         await asyncio.sleep(2)
+
+    async def twice():
+        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.5)
+
+    async def once():
+        await asyncio.sleep(1)
+
+    async def tied():
+        await asyncio.gather(once(), twice())
 """
 
 
@@ -537,7 +548,14 @@ def test_a_step_that_stood_back_for_many_names_three_of_them(tmp_path):
             "ties",
             Choice("timer", "Task-1", 1, 0, 1, 2),
             {},
-            "of 2 timers due together, number 2 in asyncio's order fired first",
+            "callback str, number 2 of 2 in asyncio's order, fired first of the timers due together",
+        ),
+        (
+            "tied",
+            Choice("timer", "Task-3", 2, 0, 1, 2),
+            {},
+            "the timer for Task-3 (twice) fired before the timer for Task-2 (once), due at the same time: "
+            "program.py:44 await asyncio.sleep(0.5) before program.py:47 await asyncio.sleep(1)",
         ),
     ],
 )
@@ -575,12 +593,56 @@ def spots(*sources):
         (["print('cache')  # cache"], ["return cache"], None),
         (["await asyncio.sleep(0)"], ["await asyncio.sleep(0)"], None),
         (["return a"], ["return b"], None),
+        (["for _ in range(late):"], ["for _ in range(late):"], None),
+        (["seen = 1"], ["seen = 2"], None),
+        (["if size <= limit:"], ["if size <= limit:"], None),
+        (["if size:"], ["del size[0]"], ("if size:", "del size[0]")),
+        (["async with lock:"], ["async with lock:"], ("async with lock:", "async with lock:")),
+        (["items[0].seen = 1"], ["for x in items:"], ("items[0].seen = 1", "for x in items:")),
         ([], ["return b"], None),
     ],
 )
 def test_lines_that_name_the_same_thing_meet(first, then, met):
     found = meeting(spots(*first), spots(*then))
     assert (found and (found[0].source, found[1].source)) == met
+
+
+def test_a_line_is_told_with_its_path_and_without_its_comment():
+    assert line_text(Spot("src/a b.py", 3, "f", "x = '#1'  # the first")) == "src/a b.py:3 x = '#1'"
+    assert line_text(Spot("/v/lib/python3.12/site-packages/aiohttp/web.py", 3, "f", "")) == "aiohttp/web.py:3"
+    assert line_text(Spot("/tmp/x/program.py", 3, "f", "# nothing")) == "program.py:3 # nothing"
+
+
+def test_of_a_long_dotted_name_of_a_task_people_see_the_end():
+    name = "starlette.middleware.base.BaseHTTPMiddleware.__call__.<locals>.call_next.<locals>.coro#2"
+    assert Lane(name, "coro").label == "...__call__.call_next.coro#2"
+    assert Lane("Task-3", "read").label == "Task-3 (read)"
+    assert Lane("x" * 90, "read").label == "x" * 90
+
+
+def test_a_step_that_stood_back_and_was_cancelled_meanwhile_says_so(tmp_path):
+    source = """
+        import asyncio
+
+        async def victim(event):
+            await event.wait()
+
+        async def canceller(event, task):
+            await event.wait()
+            task.cancel()
+
+        async def main():
+            event = asyncio.Event()
+            task = asyncio.create_task(victim(event), name="victim")
+            other = asyncio.create_task(canceller(event, task), name="canceller")
+            await asyncio.sleep(1)
+            event.set()
+            await asyncio.wait([task, other])
+    """
+    assert choice_of(program(tmp_path, source).main, Choice("hold", "victim", 2, 1, 1, 2)) == (
+        "victim step 2 ran after canceller step 2, and was cancelled meanwhile: "
+        "program.py:9 task.cancel() before program.py:5 await event.wait()"
+    )
 
 
 # -- the table -------------------------------------------------------------------------------------------------------
@@ -652,8 +714,8 @@ DeadlockError: deadlock at t=0.1 s: alice-to-bob waits for Lock bob (held by bob
 SNAPSHOT_DIFFERENCE = """\
 in common: 5 events, up to t=30 s
 then they part:
-  A  Task-4 (evict) step 2 at t=30 s, returned: evicted_cache.py:21 cache.clear()
-  B  Task-3 (read) step 2 at t=30 s, returned: evicted_cache.py:17 return cache["user"]
+  A  Task-4 (evict) step 2 at t=30 s, returned: docs/examples/evicted_cache.py:21 cache.clear()
+  B  Task-3 (read) step 2 at t=30 s, returned: docs/examples/evicted_cache.py:17 return cache["user"]
   A by choice 1: Task-3 (read) step 2 ran after Task-4 (evict) step 2
   B woken by Task-2 (load) step 2
 

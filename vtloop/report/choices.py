@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from vtloop.clock import seconds_text
 from vtloop.keys import START, Key
 from vtloop.report.story import TIMEOUT, TIMER, Left, Moment, Spot, Story
-from vtloop.report.touching import meeting
+from vtloop.report.touching import meeting, without_comment
 from vtloop.trace import Choice
 
 __all__ = ["Told", "did", "first_line", "line_text", "shown_lines", "told_choices", "waiting", "woken"]
@@ -56,12 +56,12 @@ class Told:
         return f"{self.words}: {line_text(spot)}" if spot is not None else self.words
 
 
-def line_text(spot: Spot) -> str:
-    """``evicted_cache.py:21 cache.clear()``."""
-    source = spot.source
+def line_text(spot: Spot, place: str = "") -> str:
+    """``docs/examples/evicted_cache.py:21 cache.clear()``; or with ``place`` instead of the file and line."""
+    source = without_comment(spot.source)
     if len(source) > LONGEST_SOURCE:
         source = f"{source[: LONGEST_SOURCE - 3]}..."
-    return f"{spot.short} {source}".rstrip()
+    return f"{place or spot.place} {source}".rstrip()
 
 
 def told_choices(story: Story) -> list[Told]:
@@ -115,6 +115,8 @@ def _hold(story: Story, number: int, choice: Choice, moment: Moment | Left | Non
         words = words or f"{story.name(moment)} stood back for {story.name(steps[0])}{never}"
     else:
         words = f"{story.name(moment)} stood back while {_named(story, steps) or 'others'} went first{never}"
+    if isinstance(moment, Moment) and moment.cancelled == "later":
+        words += ", and was cancelled meanwhile"
     # The last of them is what it would have had to beat.
     before, after = _lines(story, steps[-1] if steps else None, moment)
     number_of = moment.number if isinstance(moment, Moment) else None
@@ -141,7 +143,20 @@ def _named(story: Story, moments: Sequence[Moment | Left]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 
 
-_HEADS = ("async with ", "with ", "while True:", "try:", "finally:", "else:", "def ", "async def ", "@", "class ")
+_HEADS = (
+    "async with ",
+    "with ",
+    "while True:",
+    "for ",
+    "async for ",
+    "try:",
+    "finally:",
+    "else:",
+    "def ",
+    "async def ",
+    "@",
+    "class ",
+)
 """Lines that say little about what a step does."""
 
 
@@ -181,6 +196,9 @@ def _other(story: Story, number: int, choice: Choice, moment: Moment | None) -> 
         words = choice.words or f"{choice.kind}: {choice.index} of {choice.options}"
         return Told(number, choice.kind, None, None, words)
     words, spot = make(story, choice, owner, moment.stands)
+    if choice.kind == "timer":
+        words, first, then = _tied(story, choice, owner, words)
+        return Told(number, choice.kind, moment.number, moment.number, words, first, then)
     # Seen in the step that is cancelled, not behind it.
     at = owner.number if choice.kind == "cancel before" else moment.number
     return Told(number, choice.kind, at, at, words, spot)
@@ -219,6 +237,23 @@ def _cancel_after(story: Story, choice: Choice, owner: Moment, asked_at: Spot | 
 
 def _timer(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:
     return f"of {choice.options} timers due together, number {choice.index + 1} in asyncio's order fired first", None
+
+
+def _tied(story: Story, choice: Choice, owner: Moment, plain: str) -> tuple[str, Spot | None, Spot | None]:
+    """Which timer fired first, and a line of what it and the next one woke; ``plain`` where it may be another."""
+    fired = [one for one in story.moments if one.by == owner.number and one.kind == "callback"]
+    if owner.kind != "turn" or len(fired) != choice.options:
+        return plain, None, None  # more of them fell due, or some of them were cancelled
+    woken = [story.woke(one) if one.internal else None for one in fired]
+    names = [story.name(one) for one in fired]
+    if choice.options > 2 or names[0] == names[1]:
+        which = f"number {choice.index + 1} of {choice.options} in asyncio's order"
+        return f"{names[0]}, {which}, fired first of the timers due together", None, None
+    words = f"{names[0]} fired before {names[1]}, due at the same time"
+    one, other = woken
+    if one is None or other is None or one.number > other.number:
+        return words, None, None
+    return words, first_line(story, one), first_line(story, other)
 
 
 def _call(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:

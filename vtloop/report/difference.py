@@ -196,7 +196,7 @@ def _short(story: Story, moment: Moment) -> list[str]:
     spot = first_line(story, moment)
     lines = [f"{seconds_text(moment.time_ns)} s  {story.name(moment)}"]
     came_to = did(moment)
-    rest = [line_text(spot)] if spot is not None else []
+    rest = [line_text(spot, spot.short)] if spot is not None else []
     return lines + [f"    {text}" for text in (*rest, came_to) if text]
 
 

@@ -130,7 +130,7 @@ def _order(told: Told) -> str:
     for how, spot in (("first", told.before), ("then", told.after)):
         if spot is not None:
             word = how if both else "at"
-            rows.append(f'<span class="how">{word}</span><span class="at">{escape(spot.short)}</span>{_code(spot)}')
+            rows.append(f'<span class="how">{word}</span><span class="at">{escape(spot.place)}</span>{_code(spot)}')
     return f'<span class="order">{"".join(rows)}</span>' if rows else ""
 
 

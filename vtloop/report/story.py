@@ -25,6 +25,9 @@ FORMAT = 1
 
 _KIND = "vtloop story"
 
+LONGEST_NAME = 40
+"""How much people see of the dotted name that a library gave a task."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spot:
@@ -46,6 +49,15 @@ class Spot:
     def short(self) -> str:
         """``name.py:12``."""
         return f"{self.file.replace(chr(92), '/').rpartition('/')[2]}:{self.line}"
+
+    @property
+    def place(self) -> str:
+        """``src/name.py:12`` below the working folder, ``package/name.py:12`` of an installed one; else as `short`."""
+        file = self.file.replace(chr(92), "/")
+        packages = next((part for part in ("/site-packages/", "/dist-packages/") if part in file), None)
+        if packages is not None:
+            return f"{file.rpartition(packages)[2]}:{self.line}"
+        return self.short if file.startswith("/") or ":" in file else f"{file}:{self.line}"
 
 
 def spot_of(place: Place | None) -> Spot | None:
@@ -123,8 +135,13 @@ class Lane:
 
     @property
     def label(self) -> str:
-        """The name, and the coroutine where the name is only a number."""
-        return f"{self.name} ({self.coroutine})" if self.name.startswith("Task-") and self.coroutine else self.name
+        """The name, and the coroutine where the name is only a number; of a long dotted name its end."""
+        if self.name.startswith("Task-") and self.coroutine:
+            return f"{self.name} ({self.coroutine})"
+        name = self.name.replace(".<locals>", "")
+        cut = name.find(".", len(name) - LONGEST_NAME)
+        dotted = len(name) > LONGEST_NAME and cut > 0 and " " not in name
+        return f"...{name[cut + 1 :]}" if dotted else name
 
 
 @dataclass(frozen=True, slots=True)
