@@ -374,6 +374,24 @@ def test_a_failure_that_does_not_come_back_is_nondeterminism_with_suspects():
     assert isinstance(caught.value.__cause__, Broken)
 
 
+@pytest.mark.parametrize("options", [{}, {"shrink": False, "scheduler": "fifo"}, {"scheduler": "exhaustive:bound=2"}])
+def test_a_failure_of_the_first_order_that_passed_before_is_nondeterminism(options):
+    made = []
+
+    async def main():
+        made.append(None)
+        await asyncio.gather(*(asyncio.sleep(0) for _ in range(3)))
+        if len(made) > 2:
+            raise Broken("kept")
+
+    with pytest.raises(
+        vtloop.NondeterminismError, match="which passed as run 0: most likely something is kept"
+    ) as caught:
+        vtloop.explore(main, runs=9, **options)
+    assert str(caught.value).startswith("run 2 ended with Broken at ")
+    assert isinstance(caught.value.__cause__, Broken)
+
+
 def test_runs_that_part_are_nondeterminism_in_task_terms():
     numbers = iter(range(2, 1000))
 

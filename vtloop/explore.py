@@ -93,7 +93,7 @@ class Campaign:
         if plan.bound and not self._resources.alone:
             raise UsageError(f"{plan.scheduler} learns from its runs which schedules there are: it takes no jobs")
         earlier = earlier or Earlier()
-        self.upto = earlier.upto
+        self.upto = self._first = earlier.upto
         self._last = self.upto + plan.runs
         self._novelty = earlier.novelty
         self._before = earlier.elapsed
@@ -301,10 +301,25 @@ class Campaign:
         if self.plan.bound:
             by = {"run": index, "seed": None, "scheduler": self.plan.scheduler, "interleave": self.plan.ceiling}
             failure.trace = dataclasses.replace(failure.trace, outcome={**failure.trace.outcome, "found": by})
+        self._check_against_the_first(failure, index, first)
         self.found.failure = failure
         if not self.plan.shrink:
             return failure
-        return explain(shrunk_failure(failure, second, self._execute, command=self._command), self._execute)
+        small = shrunk_failure(failure, second, self._execute, command=self._command)
+        self._check_against_the_first(small, index, first)
+        return explain(small, self._execute)
+
+    def _check_against_the_first(self, failure: Failure, index: int, found: Outcome) -> None:
+        """Refuse a failure in asyncio's own order where the first run, in that very order, passed."""
+        plan = self.plan
+        was_plain = plan.bound or plan.options_of(0).scheduler == "fifo"
+        if failure.level != "fifo" or not index or self._first or not was_plain or not found.reproducible:
+            return
+        raise NondeterminismError(
+            f"run {index} ended with {_ending(found)}, and so does asyncio's own order now, which passed as run 0: "
+            f"most likely something is kept from run to run (a global, a cache, a fixture of wider scope); {SUSPECTS}",
+            data={"first": ["", ""], "second": list(found.signature)},
+        ) from failure.error
 
 
 _IN_THREADS = "the executor runs its jobs in threads of this process, one at a time: no faster than jobs=1"
