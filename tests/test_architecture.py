@@ -19,6 +19,7 @@ FLOORS = {
     "errors": 0,
     "entropy": 0,
     "writing": 0,
+    "folders": 0,
     "cpython": 0,
     "cpython_waits": 0,
     "state": 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import textwrap
 import threading
@@ -52,6 +53,42 @@ def outcome_of(text: str, arguments=(), options=RUN_DEFAULTS, **how):
     after = list(sys.path), list(sys.argv), sys.modules["__main__"], asyncio.Runner.__init__, asyncio.new_event_loop
     assert before == after
     return outcome
+
+
+# -- the current folder -----------------------------------------------------------------------------------------------
+
+
+MOVES = """
+import os, asyncio
+{top}
+async def main():
+    seen = os.path.basename(os.getcwd())
+    os.chdir("inner")
+    return seen
+"""
+
+
+@pytest.mark.parametrize("top, seen", [("", "outer"), ("os.chdir('between')", "between")])
+def test_a_program_that_changes_the_folder_begins_each_run_in_the_same_one_and_moves_nobody_else(
+    project, tmp_path, monkeypatch, top, seen
+):
+    for name in ("outer/inner", "outer/between/inner"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir("outer")
+    project("outer/moves.py", MOVES.format(top=top))
+    with opened("moves.py:main") as target:
+        for _ in range(2):
+            assert target.execute(RUN_DEFAULTS).value == seen
+            assert os.path.basename(os.getcwd()) == "outer"
+    assert os.path.basename(os.getcwd()) == "outer"
+
+
+def test_a_script_that_changes_the_folder_begins_each_run_in_the_same_one(project, tmp_path):
+    (tmp_path / "inner").mkdir()
+    with opened(project("moves.py", "import os; os.chdir('inner')")) as target:
+        for _ in range(2):
+            assert target.execute(RUN_DEFAULTS).error is None
+            assert os.getcwd() == str(tmp_path)
 
 
 # -- names -----------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from vtloop.errors import UsageError
+from vtloop.folders import staying
 from vtloop.loop import EventLoop
 from vtloop.options import Options
 from vtloop.orders import Take
@@ -256,7 +257,11 @@ class ScriptTarget:
         session = _Session(options, record, keep, scheduler, recorder, track_order)
         outcome, session.interact = session.outcome, interact
         try:
-            with runner_loops(session.make, session.ending), _as_main(self.path, self.arguments) as namespace:
+            with (
+                staying(),
+                runner_loops(session.make, session.ending),
+                _as_main(self.path, self.arguments) as namespace,
+            ):
                 exec(self._code, namespace)
         except SystemExit as exc:
             if exc.code is not None and exc.code != 0:

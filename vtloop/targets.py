@@ -17,11 +17,12 @@ import traceback
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any, NoReturn
 
 from vtloop.errors import UsageError
+from vtloop.folders import staying
 from vtloop.options import Options
 from vtloop.run import Outcome, execute
 from vtloop.scripts import ScriptTarget, runner_loops
@@ -42,13 +43,14 @@ class FunctionTarget:
         text: The target as one writes it.
     """
 
-    def __init__(self, text: str, function: Callable[[], Any]) -> None:
-        self.text = text
+    def __init__(self, text: str, function: Callable[[], Any], folder: str | None = None) -> None:
+        self.text, self._folder = text, folder
         self._main = function if inspect.iscoroutinefunction(function) else _called(text, function)
 
     def execute(self, options: Options, **how: Any) -> Outcome:
-        """One run; arguments as for `vtloop.run.execute`."""
-        return execute(self._main, options, **how)
+        """One run, in the folder in which the import left the program; arguments as for `vtloop.run.execute`."""
+        with staying(self._folder):
+            return execute(self._main, options, **how)
 
 
 class PytestTarget:
@@ -106,12 +108,15 @@ def opened(text: str, arguments: Sequence[str] = ()) -> Iterator[Target]:
             yield ScriptTarget(text, arguments)
         return
     place, _, name = text.rpartition(":")
-    if place.endswith(".py"):
-        with _from_file(text, place) as module:
-            yield FunctionTarget(text, _function(text, module, name))
-    else:
-        with _on_path(os.getcwd()):
-            yield FunctionTarget(text, _function(text, _from_module(text, place), name))
+    with ExitStack() as stack:
+        with staying():
+            if place.endswith(".py"):
+                module = stack.enter_context(_from_file(text, place))
+            else:
+                stack.enter_context(_on_path(os.getcwd()))
+                module = _from_module(text, place)
+            folder = os.getcwd()
+        yield FunctionTarget(text, _function(text, module, name), folder)
 
 
 @contextmanager
