@@ -652,20 +652,18 @@ lines without a file are of docs/examples/evicted_cache.py
   t (s) | Task-1 (main)   | Task-2 (load)   | Task-3 (read)              | Task-4 (evict)
 ====================================================================================================
       0 | :7 cache = {}   |                 |                            |
-        | :8 loaded = ... |                 |                            |
-        | :23 return (... |                 |                            |
-        |    waits for    |                 |                            |
-        |      gather ... |                 |                            |
-        |                 | :11 await as... |                            |
-        |                 |    sleeps until |                            |
-        |                 |      t=30 s     |                            |
+        | :8 loaded = asyncio.Event()       |                            |
+        | :23 return (await asyncio.gather(load(), read(), evict()))[1]  |
+        |    waits for gather of Task-2 (load), Task-3 (read) and Task-4 (evict)
+        |                 | :11 await asyncio.sleep(30)  # virtual: it costs no time
+        |                 |    sleeps until t=30 s                       |
         |                 |                 | :16 await loaded.wait()    |
         |                 |                 |    waits for Event loaded  |
         |                 |                 |                            | :20 await loaded.wait()
         |                 |                 |                            |    waits for Event loaded
-     30 |                 | <- the sleep... |                            |
-        |                 | :12 cache["u... |                            |
-        |                 | :13 loaded.s... |                            |
+     30 |                 | <- the sleep is over                         |
+        |                 | :12 cache["user"] = "ann"                    |
+        |                 | :13 loaded.set()                             |
         |                 |    returned     |                            |
 ** choice 1: Task-3 (read) step 2 ran after Task-4 (evict) step 2
         |                 |                 |                            | <- load step 2
@@ -675,36 +673,33 @@ lines without a file are of docs/examples/evicted_cache.py
         |                 |                 | :17 return cache["user"]   |
         |                 |                 |    raised KeyError: 'user' |
         | <- read step 2  |                 |                            |
-        | :23 return (... |                 |                            |
-        |    raised       |                 |                            |
-        |      KeyErro... |                 |                            |
+        | :23 return (await asyncio.gather(load(), read(), evict()))[1]  |
+        |    raised KeyError: 'user'        |                            |
 ====================================================================================================
 KeyError: 'user' at evicted_cache.py:17 in read"""
 
 SNAPSHOT_DEADLOCK = """\
 lines without a file are of docs/examples/abba_deadlock.py
-  t (s) | Task-1 (main)                | alice-to-bob                 | bob-to-alice
+  t (s) | Task-1 (main)         | alice-to-bob          | bob-to-alice
 ====================================================================================================
-      0 | :14 alice, bob = asyncio.... |                              |
-        | :15 async with asyncio.Ta... |                              |
-        | :16 group.create_task(tra... |                              |
-        | :17 group.create_task(tra... |                              |
-        |    waits for TaskGroup group |                              |
-        |      of alice-to-bob and ... |                              |
-        |                              | :7 async with source:        |
-        |                              | :8 await asyncio.sleep(0.1)  |
-        |                              |    sleeps until t=0.1 s      |
-        |                              |                              | :7 async with source:
-        |                              |                              | :8 await asyncio.sleep(0.1)
-        |                              |                              |    sleeps until t=0.1 s
-    0.1 |                              | <- the sleep is over         |
-        |                              | :9 async with target:        |
-        |                              |    waits for Lock bob (held  |
-        |                              |      by bob-to-alice)        |
-        |                              |                              | <- the sleep is over
-        |                              |                              | :9 async with target:
-        |                              |                              |    waits for Lock alice
-        |                              |                              |      (held by alice-to-bob)
+      0 | :14 alice, bob = asyncio.Lock(), asyncio.Lock()
+        | :15 async with asyncio.TaskGroup() as group:  |
+        | :16 group.create_task(transfer(alice, bob), name="alice-to-bob")
+        | :17 group.create_task(transfer(bob, alice), name="bob-to-alice")
+        |    waits for TaskGroup group of alice-to-bob and bob-to-alice
+        |                       | :7 async with source: |
+        |                       | :8 await asyncio.sleep(0.1)
+        |                       |    sleeps until t=0.1 s
+        |                       |                       | :7 async with source:
+        |                       |                       | :8 await asyncio.sleep(0.1)
+        |                       |                       |    sleeps until t=0.1 s
+    0.1 |                       | <- the sleep is over  |
+        |                       | :9 async with target: |
+        |                       |    waits for Lock bob (held by bob-to-alice)
+        |                       |                       | <- the sleep is over
+        |                       |                       | :9 async with target:
+        |                       |                       |    waits for Lock alice (held by
+        |                       |                       |      alice-to-bob)
 ====================================================================================================
 DeadlockError: deadlock at t=0.1 s: alice-to-bob waits for Lock bob (held by bob-to-alice) -> bob...
   at the end Task-1 (main) waits for TaskGroup group of alice-to-bob and bob-to-alice at abba_dea...
@@ -748,6 +743,47 @@ def test_table_of_a_deadlock_ends_with_who_waits_for_whom():
     story = deadlocked()
     text = "\n".join(table(story, []))
     assert text == SNAPSHOT_DEADLOCK, text
+
+
+def test_table_says_where_lines_are_left_out_but_never_those_of_a_choice(tmp_path):
+    source = """
+        import asyncio
+
+        async def first(box):
+            await asyncio.sleep(0)
+            a = 1
+            b = 2
+            c = 3
+            box.append(a)
+            d = 4
+            e = 5
+            f = 6
+            return a + b + c + d + e + f
+
+        async def second(box):
+            await asyncio.sleep(0)
+            assert box
+
+        async def main():
+            box = []
+            await asyncio.gather(first(box), second(box), return_exceptions=True)
+    """
+    story = told(program(tmp_path, source).main, listed(Choice("hold", "Task-2", 2, 1, 1, 2)))
+    lines = table(story, told_choices(story))
+    assert [line for line in lines if ":9 box.append(a)" in line], lines
+    at = next(number for number, line in enumerate(lines) if ":9 box.append(a)" in line)
+    assert [line.split("|")[2].strip() for line in lines[at + 1 : at + 3]] == [
+        "...",
+        ":13 return a + b + c + d + e + f",
+    ]
+
+
+def test_a_long_line_goes_on_over_the_columns_to_its_right_but_not_over_the_table():
+    story = evicted()
+    lines = table(story, told_choices(story))
+    (gathers,) = [line for line in lines if "waits for gather" in line]
+    assert gathers.endswith("|    waits for gather of Task-2 (load), Task-3 (read) and Task-4 (evict)")
+    assert [len(line) for line in lines if line.startswith("===")] == [100, 100]
 
 
 def test_table_of_many_tasks_shows_those_that_the_story_is_about(tmp_path):

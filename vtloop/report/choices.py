@@ -219,20 +219,26 @@ def _stretch(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None)
 
 def _latency(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:
     back = story.find(owner.who, owner.nth + 1) if owner.kind == "step" else None
-    took = f"took {seconds_text(back.time_ns - owner.time_ns)} s" if back is not None else "was to take longer"
-    return f"a latency in {story.name(owner)} {took}", asked_at
+    if back is None or back.cancelled == "by it":
+        return f"a latency in {story.name(owner)} was to take longer than it must", asked_at
+    return f"a latency in {story.name(owner)} took {seconds_text(back.time_ns - owner.time_ns)} s", asked_at
 
 
 def _cancel_before(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:
     earlier = story.find(owner.who, owner.nth - 1)
-    what = f" for {earlier.waits}" if earlier is not None and earlier.waits else ""
-    words = f"{story.label_of(owner.who)} was cancelled while it waited{what}, which had come already"
-    return words, _stood(story, owner)
+    waits = earlier.waits if earlier is not None else ""
+    over = "which was over already" if waits.startswith("sleep") else "which had come already"
+    return f"{story.label_of(owner.who)} was cancelled while it {_waited(waits)}, {over}", _stood(story, owner)
 
 
 def _cancel_after(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:
-    what = f" for {owner.waits}" if owner.waits else ""
-    return f"{story.label_of(owner.who)} was cancelled while it waited{what}", owner.stands
+    return f"{story.label_of(owner.who)} was cancelled while it {_waited(owner.waits)}", owner.stands
+
+
+def _waited(waits: str) -> str:
+    if waits.startswith("sleep"):
+        return f"slept{waits.removeprefix('sleep')}"
+    return f"waited for {waits}" if waits else "waited"
 
 
 def _timer(story: Story, choice: Choice, owner: Moment, asked_at: Spot | None) -> tuple[str, Spot | None]:

@@ -18,7 +18,7 @@ from vtloop.diagnosis.chains import Place
 from vtloop.errors import TraceError
 from vtloop.trace import Choice
 
-__all__ = ["FORMAT", "TIMEOUT", "TIMER", "Lane", "Left", "Moment", "Spot", "Story", "spot_of", "when"]
+__all__ = ["FORMAT", "TIMEOUT", "TIMER", "Lane", "Left", "Moment", "Spot", "Story", "fitted", "spot_of", "when"]
 
 FORMAT = 1
 """The version of the JSON twin."""
@@ -317,6 +317,13 @@ _PLAIN = (
 
 def _spot(data: Mapping[str, Any] | None) -> Spot | None:
     return None if data is None else Spot(**data)
+
+
+def fitted(label: str, most: int) -> str:
+    """The name of a task in at most ``most`` characters: of one whose beginning is left out already the end."""
+    if len(label) <= most:
+        return label
+    return f"...{label[len(label) - most + 3 :]}" if label.startswith("...") else f"{label[: max(most - 3, 0)]}..."
 
 
 def when(time_ns: int) -> str:

@@ -1,8 +1,8 @@
 """The run as a text table: a column for each task, a row for each step, from top to bottom in the order they ran.
 
-In the manner of Lincheck's tables.  Each cell holds the lines that the step ran, and why it stopped; the choices that
-deviate from asyncio's own order stand across the table, before the step with which they show.  It must never be wider
-than it is told to be.
+In the manner of Lincheck's tables.  Each cell holds the lines that the step ran, and why it stopped; only one task runs
+at a time, so a long line goes on over the empty columns to its right.  The choices that deviate from asyncio's own
+order stand across the table, before the step with which they show.  It must never be wider than it is told to be.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from vtloop.clock import seconds_text
 from vtloop.report.choices import Told, did, shown_lines, waiting, woken
 from vtloop.report.scene import Fold, Scene, scene_of
-from vtloop.report.story import Moment, Spot, Story, when
+from vtloop.report.story import Moment, Spot, Story, fitted, when
 
 __all__ = ["table"]
 
@@ -24,12 +24,14 @@ NARROWEST = 20
 SLIMMEST = 15
 """The least width of the column of a task that no deviating choice is about."""
 
-WIDEST = 56
+WIDEST, LAST = 56, 42
+"""The greatest width of a column, and of the last of three or more, whose lines have no room to their right."""
+
 ROWS = 60
 """From how many rows on a run is folded."""
 
-MOST_LINES = 4
-"""How many lines of code of one step are shown."""
+MOST_LINES, MOST_KEPT = 4, 100
+"""How many lines of code of one step are shown, and how many there may be."""
 
 MOST_LANES_LEFT = 6
 """How many of the tasks that were still alive are listed at the end."""
@@ -41,12 +43,13 @@ def table(story: Story, told: Sequence[Told], width: int = WIDTH) -> list[str]:
     """The lines of the table."""
     most = max((width - _TIME) // (NARROWEST + 3), 1)
     scene = scene_of(story, told, lanes=most, rows=ROWS)
-    return _Table(story, scene, width).lines() if scene.lanes else ["no task took a step"]
+    return _Table(story, scene, told, width).lines() if scene.lanes else ["no task took a step"]
 
 
 class _Table:
-    def __init__(self, story: Story, scene: Scene, width: int) -> None:
+    def __init__(self, story: Story, scene: Scene, told: Sequence[Told], width: int) -> None:
         self._story, self._scene, self._width = story, scene, width
+        self._told = {spot for one in told for spot in (one.before, one.after)}
         self._file = _main_file(story)
         self._time: int | None = None
         self._columns = dict.fromkeys(scene.lanes, WIDEST)
@@ -54,7 +57,7 @@ class _Table:
 
     def lines(self) -> list[str]:
         scene, story = self._scene, self._story
-        heads = [_clip(story.label_of(name), width) for name, width in self._columns.items()]
+        heads = [fitted(story.label_of(name), width) for name, width in self._columns.items()]
         lines = [self._row("t (s)", heads), self._rule("=")]
         if self._file:
             words, room = "lines without a file are of ", max(self._width - 31, 4)
@@ -86,14 +89,18 @@ class _Table:
     def _fitting(self) -> dict[str, int]:
         """The width of each column: what it needs for those that the story is about, what is left for the others."""
         need = {name: len(self._story.label_of(name)) for name in self._columns}
+        last = next(reversed(need), "")
         for row in self._scene.rows:
             if isinstance(row, Moment) and row.kind == "step":
                 need[row.who] = max(need[row.who], *map(len, self._cell(row)))
-        stars = [name for name in need if name in self._scene.stars]
-        others = [name for name in need if name not in self._scene.stars]
+        stars = [name for name in need if name in self._scene.stars or name == last or not self._scene.stars]
+        others = [name for name in need if name not in stars]
         room = self._width - _TIME - 2 - 3 * (len(need) - 1)
         widths: dict[str, int] = {}
-        for names, kept in ((stars, len(others) * SLIMMEST), (others, 0)):
+        slim = sum(min(max(SLIMMEST, len(self._story.label_of(name))), NARROWEST) for name in others)
+        stars.remove(last)
+        need[last] = min(need[last], WIDEST if len(need) < 3 else LAST)
+        for names, kept in (([last], slim + NARROWEST * len(stars)), (stars, slim), (others, 0)):
             for place, name in enumerate(sorted(names, key=need.__getitem__)):
                 share = (room - kept) // (len(names) - place)
                 widths[name] = max(min(need[name], share, WIDEST), 1)
@@ -102,16 +109,14 @@ class _Table:
 
     def _step(self, moment: Moment) -> list[str]:
         at = self._scene.lanes.index(moment.who)
-        lines = []
-        for number, text in enumerate(self._cell(moment)):
-            cells = [""] * len(self._scene.lanes)
-            cells[at] = text
-            lines.append(self._row(self._when(moment) if not number else "", cells))
-        return lines
+        return [
+            self._row_of_one(self._when(moment) if not number else "", at, text)
+            for number, text in enumerate(self._cell(moment))
+        ]
 
     def _cell(self, moment: Moment) -> list[str]:
         """Why the step ran, the lines it ran, and what it came to."""
-        column = self._columns[moment.who]
+        column = self._room(moment.who)
         why, maker = woken(self._story, moment)
         lines: list[str] = []
         if moment.cancelled:
@@ -120,11 +125,27 @@ class _Table:
             lines += _wrapped(f"<- {self._short(maker.who)} step {maker.nth}", column)
         elif why.startswith("the "):
             lines.append(f"<- {why}")
-        lines += [self._code(spot) for spot in shown_lines(self._story, moment, MOST_LINES)]
+        lines += self._lines(moment)
         ended = did(moment)
         if ended:
             lines += _wrapped(f"   {ended}", column)
         return [_clip(line, column) for line in lines] or [""]
+
+    def _lines(self, moment: Moment) -> list[str]:
+        """The lines that a step ran: the first ones, the last, and those that a choice is about."""
+        spots = shown_lines(self._story, moment, MOST_KEPT)
+        if not spots:
+            return [] if moment.waits or moment.end else [f"   (step {moment.nth})"]
+        last = len(spots) - 1
+        shown = [at for at, spot in enumerate(spots) if at < MOST_LINES - 1 or at == last or spot in self._told]
+        lines: list[str] = []
+        for before, at in zip([-1, *shown], shown, strict=False):
+            if at == before + 2:
+                lines.append(self._code(spots[at - 1]))  # as short as to say that it is left out
+            elif at > before + 1 or (at == last and moment.more_lines):
+                lines.append("   ...")
+            lines.append(self._code(spots[at]))
+        return lines
 
     def _code(self, spot: Spot) -> str:
         place = f":{spot.line}" if spot.file == self._file else spot.short
@@ -132,7 +153,9 @@ class _Table:
 
     def _short(self, who: str) -> str:
         lane = self._story.lanes.get(who)
-        return lane.coroutine if lane is not None and lane.coroutine and who.startswith("Task-") else who
+        if lane is None:
+            return who
+        return lane.coroutine if lane.coroutine and who.startswith("Task-") else lane.label
 
     def _across(self, moment: Moment, text: str) -> str:
         return f"{self._when(moment):>{_TIME - 1}} | -- {_clip(text, self._width - _TIME - 8)} --"
@@ -151,6 +174,26 @@ class _Table:
     def _row(self, first: str, cells: Sequence[str]) -> str:
         body = " | ".join(f"{cell:<{width}}" for cell, width in zip(cells, self._columns.values(), strict=True))
         return f"{first:>{_TIME - 1}} | {body}".rstrip()
+
+    def _row_of_one(self, first: str, at: int, text: str) -> str:
+        """A row with one cell, whose text may go on over the columns behind it."""
+        widths = list(self._columns.values())
+        line = f"{first:>{_TIME - 1}} | " + "".join(f"{'':<{width}} | " for width in widths[:at])
+        start, end = len(line), len(line) + len(text)
+        line += text
+        border = start
+        for width in widths[at:-1]:
+            border += width + 1
+            if border > end:
+                line = f"{line:<{border}}| "
+            border += 2
+        return line.rstrip()
+
+    def _room(self, who: str) -> int:
+        """How wide the text of a task may be."""
+        widths = list(self._columns.values())
+        behind = widths[self._scene.lanes.index(who) :]
+        return sum(behind) + 3 * (len(behind) - 1)
 
     def _rule(self, sign: str) -> str:
         return sign * (_TIME + 2 + sum(self._columns.values()) + 3 * (len(self._columns) - 1))
