@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from contextlib import suppress
 
 import pytest
 
 import vtloop
+from vtloop.options import RUN_DEFAULTS, resolve
+from vtloop.run import execute
 
 
 class Broken(Exception):
@@ -187,3 +190,29 @@ def test_the_loop_of_a_run_is_closed_and_gone():
         loops[0].call_soon(print)
     with pytest.raises(RuntimeError):
         asyncio.get_running_loop()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_hang_of_the_unwinding_changes_nothing_of_what_the_run_came_to(seed):
+    async def main():
+        async def stubborn():
+            for _ in range(3):
+                await asyncio.sleep(0)
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await asyncio.Event().wait()
+
+        for _ in range(4):
+            asyncio.create_task(stubborn())  # noqa: RUF006 - left behind on purpose
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.1)
+        raise Broken
+
+    options = resolve(RUN_DEFAULTS, seed=seed, interleave="tasks")
+    with_command, without = execute(main, options, command=str), execute(main, options)
+    assert isinstance(with_command.error, Broken)
+    assert with_command.trace().choices
+    assert with_command.trace() == without.trace()
+    assert with_command.recording is not None
+    assert without.recording is not None
+    assert with_command.recording.standing == without.recording.standing

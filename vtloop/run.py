@@ -178,9 +178,9 @@ def execute(
     loop, outcome = _prepared(options, (recorder or partial(Recording, keep=keep)) if record else None, scheduler)
     if track_order and loop._line is not None:
         loop._line.log = []
+    note_end = _End(loop, outcome)
     if command is not None:
-        loop.replay_command = lambda kind: _command(loop, outcome, command, kind)
-    note_end = _once(lambda: _note_end(loop, outcome))
+        loop.replay_command = lambda kind: _command(note_end, command, kind)
 
     # Collected by chance between the end of the loop and that of the run, a future whose exception nobody read would
     # fail the run once and not the next time.
@@ -227,15 +227,23 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _once(call: Callable[[], None]) -> Callable[[], None]:
-    """``call``, whose further calls do nothing; ``functools.cache`` would take as long to make as ten steps."""
-    calls = [call]
+class _End:
+    """Keeps what a run came to: when called for the first time, for good; up to then when a verdict asks."""
 
-    def first() -> None:
-        if calls:
-            calls.pop()()
+    __slots__ = ("_loop", "_over", "outcome")
 
-    return first
+    def __init__(self, loop: EventLoop, outcome: Outcome) -> None:
+        self._loop, self.outcome, self._over = loop, outcome, False
+
+    def __call__(self) -> None:
+        """The program is over; what comes now is unwinding."""
+        self.so_far()
+        self._over = True
+
+    def so_far(self) -> None:
+        """Perhaps it is over."""
+        if not self._over:
+            _note_end(self._loop, self.outcome)
 
 
 def _in_a_line(recording: Recording | None) -> Scheduler:
@@ -267,10 +275,10 @@ def _note_end(loop: EventLoop, outcome: Outcome) -> None:
         outcome.recording.note_end()
 
 
-def _command(loop: EventLoop, outcome: Outcome, command: Command, kind: str) -> str | None:
+def _command(end: _End, command: Command, kind: str) -> str | None:
     """The command for a run that is about to end with an error named ``kind``."""
-    _note_end(loop, outcome)
-    trace = outcome.trace()
+    end.so_far()
+    trace = end.outcome.trace()
     token = dataclasses.replace(trace, outcome={**trace.outcome, "type": kind}).token()
     return command(token) if token is not None else None
 
