@@ -136,6 +136,13 @@ def test_the_weakest_level_that_fails_is_taken():
     assert made.outcome.options.lag == 0
 
 
+def test_a_run_in_which_no_step_is_out_of_order_is_of_the_weakest_level():
+    options = resolve(RUN_DEFAULTS, seed=1, interleave="tasks", lag=0.01)
+    slow_step, early = Choice("lag", "Task-1", 1, 0, 3, 9), Choice("step", "Task-2", 1, -1, 1, 3)
+    assert Candidate.of(options, [early, slow_step]).options.interleave == "tasks"
+    assert Candidate.of(options, [early, slow_step]).having([slow_step]).options.interleave == "timing"
+
+
 def test_another_run_of_a_weaker_level_is_taken_if_it_fails_in_the_same_way():
     async def main():
         # At "tasks" two first steps change places; at "timing" the same comes of a choice.

@@ -80,6 +80,7 @@ class Candidate:
             with_values(
                 options,
                 scheduler=REPLAY,
+                interleave=options.interleave if kinds & {"step", "hold"} else LEVELS[0],
                 lag=options.lag if "lag" in kinds else 0.0,
                 stretch=options.stretch if "stretch" in kinds else 0.0,
                 cancel=options.cancel if any(kind.startswith("cancel") for kind in kinds) else (),

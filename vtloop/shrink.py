@@ -170,6 +170,7 @@ class Shrinker:
         while attempts.best.cost != cost:
             cost = attempts.best.cost
             self._leave_out()
+            self._weaken()  # what needed more has perhaps been left out
             self._gather()
             self._lower()
             self._tell_otherwise()
