@@ -388,6 +388,14 @@ def test_a_timeout_behind_a_wake_up_shows_as_cancelled_later(tmp_path):
     assert steps(story)[1][1] == "the sleep is over, then cancelled"
 
 
+def test_a_latency_is_told_as_one(tmp_path):
+    story = told(program(tmp_path, RACERS).slow)
+    assert steps(story) == [
+        ("Task-1 (slow) step 1", "", [17], "waits for a latency"),
+        ("Task-1 (slow) step 2", "the latency is over", [17], "returned"),
+    ]
+
+
 def test_json_twin_gives_the_story_back():
     for story in (evicted(), deadlocked()):
         text = json.dumps(story.to_dict())

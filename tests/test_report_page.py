@@ -164,6 +164,43 @@ def test_keys_and_hover_find_what_they_need():
     assert all("data-lane" in event for event in read.having("event"))
 
 
+def test_a_choice_is_listed_in_words_and_nobody_woke_it(tmp_path):
+    made = program(
+        tmp_path,
+        """
+        import vtloop
+
+        async def main():
+            return vtloop.choose(3)
+        """,
+    )
+    story = told(made.main, listed(Choice("choose", "Task-1", 1, 0, 2, 3)))
+    text = page(story, told_choices(story))
+    assert "<td>choose(3) in Task-1 (main) step 1 gave 2</td><td></td>" in text
+
+
+def test_of_many_lanes_those_that_the_story_is_about_come_first(tmp_path):
+    made = program(
+        tmp_path,
+        """
+        import asyncio
+
+        async def work(event):
+            await event.wait()
+
+        async def main():
+            event = asyncio.Event()
+            tasks = [asyncio.create_task(work(event), name=f"worker-{n}") for n in range(12)]
+            await asyncio.sleep(1)
+            event.set()
+            await asyncio.wait(tasks)
+        """,
+    )
+    story = told(made.main, listed(Choice("hold", "worker-9", 2, 1, 1, 2)))
+    heads = re.findall(r'<g class="lane l.">.*?<text[^>]*>([^<]*)</text>', page(story, told_choices(story)), re.S)
+    assert heads[:4] == ["worker-9", "worker-10", "Task-1 (main)", "worker-0"]
+
+
 def big(tasks, events):
     """A story of that size, made up."""
     story = Story(error="ValueError: no", steps=events)

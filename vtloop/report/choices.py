@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from vtloop.clock import seconds_text
 from vtloop.keys import START, Key
-from vtloop.report.story import TIMEOUT, TIMER, Left, Moment, Spot, Story
+from vtloop.report.story import LATENCY, TIMEOUT, TIMER, Left, Moment, Spot, Story
 from vtloop.report.touching import meeting, without_comment
 from vtloop.trace import Choice
 
@@ -305,7 +305,7 @@ def _woken(story: Story, moment: Moment) -> tuple[str, Moment | None]:
     if maker.kind == "turn":
         return ("a timer or a thread", None)
     if maker.kind == "callback":
-        if maker.who in _OVER:
+        if maker.internal and maker.who in _OVER:
             return _OVER[maker.who], None
         above = story.at(maker.by)
         if maker.internal and above is not None and above.kind == "step" and above.who != moment.who:
@@ -318,7 +318,7 @@ def _woken(story: Story, moment: Moment) -> tuple[str, Moment | None]:
     return f"{'cancelled by' if moment.cancelled == 'by it' else verb} {story.name(maker)}", maker
 
 
-_OVER = {TIMER: "the sleep is over", TIMEOUT: "the timeout is over"}
+_OVER = {TIMER: "the sleep is over", TIMEOUT: "the timeout is over", LATENCY: "the latency is over"}
 
 
 def did(moment: Moment) -> str:

@@ -161,7 +161,8 @@ def _events(story: Story, told: Sequence[Told]) -> str:
     marked = {one.moment for one in told} | {one.at for one in told}
     shown = [moment for moment in story.moments if moment.kind != "turn" or moment.number in marked]
     kept = shown[-MOST_EVENTS:]
-    rows = [_event(story, moment, moment.number in marked) for moment in kept]
+    words = {one.moment: one.words for one in told}
+    rows = [_event(story, moment, moment.number in marked, words.get(moment.number)) for moment in kept]
     left_out = story.dropped + len(shown) - len(kept)
     count = f"{len(kept):,} events" + (f", the last ones; {left_out:,} before them are left out" if left_out else "")
     return (
@@ -171,16 +172,18 @@ def _events(story: Story, told: Sequence[Told]) -> str:
     )
 
 
-def _event(story: Story, moment: Moment, marked: bool) -> str:
+def _event(story: Story, moment: Moment, marked: bool, words: str | None) -> str:
     lines = [f"{spot.short}  {spot.source}" for spot in moment.lines]
     if moment.more_lines:
         lines.insert(-1, f"... {moment.more_lines} more lines ...")
     at = f" at {moment.stands.short}" if moment.stands is not None and (moment.waits or moment.end) else ""
     then = f"{did(moment)}{at}" if did(moment) else ""
     kinds = " ".join(name for name, on in (("marked", marked), (moment.end, bool(moment.end))) if on)
+    chosen = moment.kind == "choice"
+    what, why = (words if chosen and words else story.name(moment)), ("" if chosen else woken(story, moment)[0])
     cells = [
-        f"<td>{moment.number}</td><td>{escape(when(moment.time_ns)[:-2])}</td><td>{escape(story.name(moment))}</td>",
-        f"<td>{escape(woken(story, moment)[0])}</td>",
+        f"<td>{moment.number}</td><td>{escape(when(moment.time_ns)[:-2])}</td><td>{escape(what)}</td>",
+        f"<td>{escape(why)}</td>",
         f'<td class="code">{escape(chr(10).join(lines))}</td><td>{escape(then)}</td>',
     ]
     return f'<tr id="row{moment.number}" class="{kinds}">{"".join(cells)}</tr>'

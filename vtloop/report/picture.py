@@ -15,7 +15,7 @@ from html import escape
 from vtloop.clock import seconds_text
 from vtloop.report.choices import Told, did, first_line, shown_lines, waiting, woken
 from vtloop.report.scene import Fold, Scene
-from vtloop.report.story import Left, Moment, Spot, Story, when
+from vtloop.report.story import Left, Moment, Spot, Story, fitted, when
 
 __all__ = ["Picture"]
 
@@ -25,8 +25,9 @@ GUTTER, GAP, LINE, HEAD, TIME = 76, 18, 17, 17, 16
 CHARACTER = 7.3
 """The width of a character of code."""
 
-NARROW, WIDE, FITTING = 165, 360, 1190
-"""The least and greatest width of a lane; what all lanes should fit into."""
+NARROW, WIDE, FITTING, STAR = 165, 360, 1190, 250
+"""The least and greatest width of a lane; what all lanes should fit into; the least of one that the story is about,
+where they cannot."""
 
 MOST_LINES = 5
 """How many lines of code of one step are drawn."""
@@ -57,6 +58,9 @@ class Picture:
     def __init__(self, story: Story, scene: Scene, told: Sequence[Told]) -> None:
         self._story, self._scene = story, scene
         self._lanes = list(scene.lanes)
+        self._many = GUTTER + (NARROW + GAP) * len(self._lanes) > FITTING
+        if self._many:  # what the story is about is seen without scrolling sideways
+            self._lanes.sort(key=lambda name: name not in scene.stars)
         if any(isinstance(row, Moment) and self._lane_of(row) == LOOP for row in scene.rows):
             self._lanes.append(LOOP)
         self._held = _held(story, told)
@@ -74,7 +78,7 @@ class Picture:
         for number, name in enumerate(self._lanes):
             left, right = self._x[name]
             label = self._story.label_of(name) if name != LOOP else "callbacks"
-            text = escape(_clip(label, int((right - left - 8) / 8.4)))
+            text = escape(fitted(label, int((right - left - 8) / 8.4)))
             lane = self._story.lanes.get(name)
             made = f"\nmade at {lane.created.short} {lane.created.source}" if lane and lane.created else ""
             parts.append(
@@ -120,7 +124,8 @@ class Picture:
             giving = [name for name in need if (name not in self._scene.stars) is others]
             over = GUTTER + sum(need.values()) + GAP * len(need) - FITTING
             limit = _limit([need[name] for name in giving], over)
-            need |= {name: min(need[name], max(limit, NARROW)) for name in giving}
+            least = NARROW if others or not self._many else STAR
+            need |= {name: min(need[name], max(limit, least)) for name in giving}
         x = float(GUTTER)
         for name in self._lanes:
             self._x[name] = (x, x + round(need[name]))

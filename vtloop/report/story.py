@@ -18,7 +18,20 @@ from vtloop.diagnosis.chains import Place
 from vtloop.errors import TraceError
 from vtloop.trace import Choice
 
-__all__ = ["FORMAT", "TIMEOUT", "TIMER", "Lane", "Left", "Moment", "Spot", "Story", "fitted", "spot_of", "when"]
+__all__ = [
+    "FORMAT",
+    "LATENCY",
+    "TIMEOUT",
+    "TIMER",
+    "Lane",
+    "Left",
+    "Moment",
+    "Spot",
+    "Story",
+    "fitted",
+    "spot_of",
+    "when",
+]
 
 FORMAT = 1
 """The version of the JSON twin."""
@@ -233,7 +246,7 @@ class Story:
             return _KNOWN[moment.who]
         woken = self.woke(moment)
         to_whom = f" for {self.label_of(woken.who)}" if woken is not None else ""
-        return f"the timer{to_whom}" if moment.who == TIMER else f"callback {moment.who}{to_whom}"
+        return f"the timer{to_whom}" if moment.who in (TIMER, LATENCY) else f"callback {moment.who}{to_whom}"
 
     def woke(self, moment: Moment) -> Moment | None:
         """The first step that a callback made ready."""
@@ -304,8 +317,8 @@ class Story:
         return story
 
 
-TIMER, TIMEOUT = getattr(SLEEP_WAKEUP, "__qualname__", ""), "Timeout._on_timeout"
-"""asyncio's callbacks at the end of a sleep, and of a timeout."""
+TIMER, TIMEOUT, LATENCY = getattr(SLEEP_WAKEUP, "__qualname__", ""), "Timeout._on_timeout", "_wake"
+"""asyncio's callbacks at the end of a sleep, and of a timeout; vtloop's at the end of a latency."""
 
 _KNOWN = {TIMEOUT: "the timeout", "_stop_loop": "the end of the main task"}
 

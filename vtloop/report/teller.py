@@ -15,6 +15,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from vtloop.choices import latency
 from vtloop.clock import VirtualClock
 from vtloop.cpython_waits import end_of, future_waited_for
 from vtloop.diagnosis.chains import Places, plain_name
@@ -318,6 +319,8 @@ def _waits(wait: TaskWait, graph: WaitGraph) -> str:
         return ""
     if wait.wait.kind == "sleep" and wait.wait.detail:
         return f"sleep {wait.wait.detail}"
+    if wait.chain and wait.chain[-1].internal and wait.chain[-1].function == latency.__name__:
+        return "a latency"
     return phrase(wait.wait, graph, wait.label)
 
 
