@@ -20,12 +20,12 @@ from told_programs import EXAMPLES, deadlocked, evicted, listed, loaded, program
 import vtloop
 from vtloop.errors import TraceError
 from vtloop.options import RUN_DEFAULTS, resolve
-from vtloop.report.choices import did, line_text, shown_lines, told_choices, woken
+from vtloop.report.choices import did, first_line, line_text, shown_lines, told_choices, woken
 from vtloop.report.difference import compare, difference_lines, parting_lines
 from vtloop.report.html import page
 from vtloop.report.lines import LineTracer, own_file
 from vtloop.report.perfetto import trace_events_text
-from vtloop.report.story import Lane, Spot, Story
+from vtloop.report.story import Lane, Moment, Spot, Story
 from vtloop.report.table import table
 from vtloop.report.teller import Teller, teller
 from vtloop.report.telling import recorder_for, story_of
@@ -366,6 +366,19 @@ def test_cancellations_say_when_they_came(tmp_path):
     assert resumed == [("client-0", "by it"), ("client-1", "by it")]
     ends = [(m.who, m.end) for m in story.moments if m.end]
     assert ends == [("client-0", "cancelled"), ("client-1", "cancelled"), ("Task-1", "returned")]
+
+
+def test_a_cancellation_by_a_callback_is_told_as_one(tmp_path):
+    source = """
+        import asyncio
+
+        async def main():
+            task = asyncio.create_task(asyncio.Event().wait(), name="victim")
+            asyncio.get_running_loop().call_later(1, task.cancel)
+            await asyncio.wait([task])
+    """
+    told_of = {name: why for name, why, _, _ in steps(told(program(tmp_path, source).main))}
+    assert told_of["victim step 2"] == "cancelled by callback Task.cancel"
 
 
 def test_a_timeout_behind_a_wake_up_shows_as_cancelled_later(tmp_path):
@@ -917,6 +930,23 @@ def test_a_step_that_another_choice_in_it_made_fail_is_told_by_that_choice(tmp_p
     assert first == "the nearest run that passes: nothing in common, then"
     assert here.startswith("  here   sometimes() was true in Task-1 (main) step 1: ")
     assert there.startswith("  there  Task-1 (main) step 1 at t=0 s, returned: ")
+
+
+def test_a_longer_lag_is_another_choice(tmp_path):
+    made = program(tmp_path, RACERS)
+    long = told(made.sleepy, listed(Choice("lag", "Task-1", 1, 0, 4, 9), lag=0.4))
+    short = told(made.sleepy, listed(Choice("lag", "Task-1", 1, 0, 4, 9), lag=0.0004))
+    assert [line.split(": ")[0] for line in parting_lines(long, short, compare(long, short))] == [
+        "the nearest run that passes",
+        "  here   Task-1 (sleepy) step 1 took 0.2 s of virtual time",
+        "  there  Task-1 (sleepy) step 1 took 0.0002 s of virtual time",
+    ]
+
+
+def test_a_step_that_only_enters_a_block_is_told_by_that_and_not_by_its_loop():
+    lines = tuple(spots("for _ in range(3):", "async with lock:"))
+    story = Story(moments=[Moment(1, 1, 0, "step", "a", 1, lines=lines)])
+    assert first_line(story, story.moments[0]).source == "async with lock:"
 
 
 def test_the_same_events_with_different_ends_differ():

@@ -117,7 +117,7 @@ def _hold(story: Story, number: int, choice: Choice, moment: Moment | Left | Non
         words = f"{story.name(moment)} stood back while {_named(story, steps) or 'others'} went first{never}"
     if isinstance(moment, Moment) and moment.cancelled == "later":
         words += ", and was cancelled meanwhile"
-    # The last of them is what it would have had to beat.
+    # It would have had to beat the last of them.
     before, after = _lines(story, steps[-1] if steps else None, moment)
     number_of = moment.number if isinstance(moment, Moment) else None
     at = steps[0].number if steps else number_of
@@ -143,27 +143,18 @@ def _named(story: Story, moments: Sequence[Moment | Left]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 
 
-_HEADS = (
-    "async with ",
-    "with ",
-    "while True:",
-    "for ",
-    "async for ",
-    "try:",
-    "finally:",
-    "else:",
-    "def ",
-    "async def ",
-    "@",
-    "class ",
-)
+_IDLE = ("while True:", "for ", "async for ", "try:", "finally:", "else:", "def ", "async def ", "@", "class ")
+_HEADS = ("async with ", "with ", *_IDLE)
 """Lines that say little about what a step does."""
 
 
 def first_line(story: Story, moment: Moment) -> Spot | None:
     """The first line of weight that an event ran; where lines were not traced, the one at which it went on."""
-    telling = (spot for spot in moment.lines if not spot.source.startswith(_HEADS))
-    return next(telling, moment.lines[0]) if moment.lines else _stood(story, moment)
+    for heads in (_HEADS, _IDLE):
+        telling = next((spot for spot in moment.lines if not spot.source.startswith(heads)), None)
+        if telling is not None:
+            return telling
+    return moment.lines[0] if moment.lines else _stood(story, moment)
 
 
 _PLAIN = ("def ", "async def ", "@", "class ", "try:", "else:", "finally:")
@@ -311,7 +302,7 @@ def _woken(story: Story, moment: Moment) -> tuple[str, Moment | None]:
         if maker.internal and above is not None and above.kind == "step" and above.who != moment.who:
             what = f"{story.label_of(above.who)} ended" if above.end else f"woken by {story.name(above)}"
             return what, above
-        return f"woken by callback {maker.who}", None
+        return f"{'cancelled' if moment.cancelled == 'by it' else 'woken'} by callback {maker.who}", None
     if maker.who == moment.who and maker.kind == "step":
         return "let others go first", None
     verb = "started by" if moment.nth == 1 and moment.kind == "step" else "woken by"

@@ -65,7 +65,7 @@ def compare(a: Story, b: Story) -> Difference:
     mine, yours = _events(a, since), _events(b, since)
     common = 0
     for one, other in zip(mine, yours, strict=False):
-        if _key(one) != _key(other):
+        if _key(a, one) != _key(b, other):
             break
         common += 1
     next_a, next_b = tuple(mine[common : common + NEXT]), tuple(yours[common : common + NEXT])
@@ -82,9 +82,10 @@ def _events(story: Story, since: int) -> list[Moment]:
     return [m for m in kept if m.kind in ("step", "choice") or (m.kind == "callback" and not m.internal)]
 
 
-def _key(moment: Moment) -> _Key:
+def _key(story: Story, moment: Moment) -> _Key:
     if moment.kind == "choice":
-        return ("choice", moment.who, moment.index)
+        most = story.options.get(moment.who)  # of a lag or a stretch, which the index is a part of
+        return ("choice", moment.who, moment.index, moment.options, most)
     nth = moment.nth if moment.kind == "step" else 0
     return (moment.kind, moment.who, nth, moment.time_ns, moment.end, moment.error)
 

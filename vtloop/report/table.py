@@ -7,6 +7,7 @@ order stand across the table, before the step with which they show.  It must nev
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -37,6 +38,9 @@ MOST_LANES_LEFT = 6
 """How many of the tasks that were still alive are listed at the end."""
 
 _TIME = 8
+
+_COMMENT = re.compile(r" {3,}#")
+"""A comment that stands far from its line."""
 
 
 def table(story: Story, told: Sequence[Told], width: int = WIDTH) -> list[str]:
@@ -149,7 +153,7 @@ class _Table:
 
     def _code(self, spot: Spot) -> str:
         place = f":{spot.line}" if spot.file == self._file else spot.short
-        return f"{place} {spot.source}"
+        return f"{place} {_COMMENT.sub('  #', spot.source)}"
 
     def _short(self, who: str) -> str:
         lane = self._story.lanes.get(who)
