@@ -87,6 +87,7 @@ FLOORS = {
     "shrink": 11,
     # a run explained to people
     "report": 10,
+    "report.cells": 10,
     "report.choices": 10,
     "report.difference": 10,
     "report.html": 10,

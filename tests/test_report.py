@@ -20,6 +20,7 @@ from told_programs import EXAMPLES, deadlocked, evicted, listed, loaded, program
 import vtloop
 from vtloop.errors import TraceError
 from vtloop.options import RUN_DEFAULTS, resolve
+from vtloop.report.cells import clipped, padded, width_of
 from vtloop.report.choices import did, first_line, line_text, shown_lines, told_choices, woken
 from vtloop.report.difference import compare, difference_lines, parting_lines
 from vtloop.report.html import page
@@ -638,7 +639,9 @@ def test_of_a_long_dotted_name_of_a_task_people_see_the_end():
     name = "starlette.middleware.base.BaseHTTPMiddleware.__call__.<locals>.call_next.<locals>.coro#2"
     assert Lane(name, "coro").label == "...__call__.call_next.coro#2"
     assert Lane("Task-3", "read").label == "Task-3 (read)"
-    assert Lane("x" * 90, "read").label == "x" * 90
+    assert Lane("Task-3", "x" * 45).label == f"Task-3 ({'x' * 20}...{'x' * 20})"
+    assert Lane("a" * 45 + "b" * 45, "read").label == f"{'a' * 20}...{'b' * 20}"
+    assert Lane("a\nb\x1b[31m\u30bf", "read").label == r"a\nb\x1b[31m" + "\u30bf"
 
 
 def test_a_step_that_stood_back_and_was_cancelled_meanwhile_says_so(tmp_path):
@@ -807,6 +810,20 @@ def test_a_long_line_goes_on_over_the_columns_to_its_right_but_not_over_the_tabl
     assert [len(line) for line in lines if line.startswith("===")] == [100, 100]
 
 
+def test_a_line_break_in_the_name_of_a_task_breaks_no_line(tmp_path):
+    source = """
+        import asyncio
+
+        async def main():
+            await asyncio.create_task(asyncio.Event().wait(), name="two\\nlines\\x1b[31m")
+    """
+    story = told(program(tmp_path, source).main)
+    text = "\n".join([story.error, *story.report, *table(story, [])])
+    assert r"two\nlines\x1b[31m" in story.error
+    assert "\x1b" not in text
+    assert not [line for line in text.split("\n") if line.startswith("lines")][1:]
+
+
 def test_table_of_many_tasks_shows_those_that_the_story_is_about(tmp_path):
     made = program(tmp_path, RACERS)
     choice = Choice("hold", "Task-5", 2, 1, 1, 2)
@@ -815,6 +832,26 @@ def test_table_of_many_tasks_shows_those_that_the_story_is_about(tmp_path):
     assert [name for name in story.lanes if f"{name} (" in lines[1]] == ["Task-1", "Task-4", "Task-5", "Task-6"]
     assert "left out: 2 other tasks with 4 steps" in lines
     assert max(map(len, lines)) <= 100
+
+
+def test_wide_characters_take_two_columns(tmp_path):
+    source = """
+        import asyncio
+
+        async def \u8aad\u3080(box):
+            await asyncio.sleep(0)
+            return box[0], "\u65e5\u672c\u8a9e\u306e\u30c6\u30ad\u30b9\u30c8"
+
+        async def main():
+            box = []
+            await asyncio.gather(\u8aad\u3080(box), \u8aad\u3080(box))
+    """
+    story = told(program(tmp_path, source).main)
+    lines = table(story, [])
+    bars = [[width_of(line[:at]) for at, c in enumerate(line) if c == "|"] for line in lines[1:] if "|" in line]
+    assert len({tuple(at) for at in bars if len(at) == 3}) == 1
+    assert max(map(width_of, lines)) <= 100
+    assert (width_of("e\u0301"), clipped("\u65e5\u672c\u8a9e", 5), padded("\u65e5", 3)) == (1, "\u65e5...", "\u65e5 ")
 
 
 @pytest.mark.parametrize("width", [40, 60, 100, 160])

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from vtloop.cpython_waits import unwrap
 
-__all__ = ["Link", "Place", "Places", "await_chain", "await_chain_traceback", "plain_name", "shown_path"]
+__all__ = ["Link", "Place", "Places", "await_chain", "await_chain_traceback", "one_line", "plain_name", "shown_path"]
 
 _ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -73,6 +73,11 @@ def await_chain(coroutine: object) -> list[Link]:
             chain.append(Link(current, frame, frame.f_code))
         current = inner
     return chain
+
+
+def one_line(name: str) -> str:
+    """A name as a report prints it: line breaks and control characters as Python writes them."""
+    return name if name.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
 
 
 def shown_path(path: str, cwd: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from traceback import FrameSummary
 from typing import Any, TypeVar
 
-from vtloop.diagnosis.chains import await_chain_traceback, shown_path
+from vtloop.diagnosis.chains import await_chain_traceback, one_line, shown_path
 from vtloop.diagnosis.describe import cause, cycle_line, facts, groups, hints, listed, place_data, task_lines
 from vtloop.diagnosis.targets import seconds as in_seconds
 from vtloop.diagnosis.waits import UnreadError, WaitGraph, capture, unread_errors
@@ -226,7 +226,7 @@ def _report(
     count = len(graph.tasks)
     intro = [f"{count:,} pending task{'' if count == 1 else 's'}:"] if count else ["no pending task"]
     for frames, events in ((8, 8), (5, 8), (3, 8), (3, 4), (2, 3), (1, 2)):
-        last = [f"  {event}" for event in snapshot.events[-events:]]
+        last = [f"  {one_line(event)}" for event in snapshot.events[-events:]]
         rest = [*tail, *(["last events:", *last] if last else []), *end]
         bodies = [task_lines(group, graph, frames) for group in blocks[:_MOST_LINES]]
         room = _MOST_LINES - len(head) - len(intro) - len(rest)

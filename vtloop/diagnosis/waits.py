@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vtloop.cpython_waits import future_waited_for, unread_exception
-from vtloop.diagnosis.chains import Link, Place, Places, await_chain, plain_name
+from vtloop.diagnosis.chains import Link, Place, Places, await_chain, one_line, plain_name
 from vtloop.diagnosis.holders import Holders
 from vtloop.diagnosis.names import Namer
 from vtloop.diagnosis.targets import Target, target_of, tasks_behind
@@ -269,7 +269,7 @@ def _labels(seen: Sequence[_Seen]) -> list[str]:
     """Each task's name, with its coroutine when the name is only ``Task-3``, numbered when two are alike."""
     plain = []
     for one in seen:
-        name = one.task.get_name()
+        name = one_line(one.task.get_name())
         stock = name.startswith("Task-") and name[5:].isdecimal()
         plain.append(f"{name} ({one.coroutine})" if stock else name)
     count: dict[str, int] = {}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vtloop.clock import seconds_text
+from vtloop.report.cells import clipped, padded
 from vtloop.report.choices import Told, did, first_line, line_text, told_choices, woken
 from vtloop.report.story import Moment, Story, when
 
@@ -124,8 +125,8 @@ def parting_lines(failing: Story, passing: Story, found: Difference) -> list[str
     made = _made_there(failing, found)
     return [
         f"the nearest run that passes: {shared}{until}, then",
-        f"  here   {_clip(made or here, 160)}",
-        f"  there  {_clip(there, 160)}",
+        f"  here   {clipped(made or here, 160)}",
+        f"  there  {clipped(there, 160)}",
     ]
 
 
@@ -186,7 +187,7 @@ def _beside(a: Story, b: Story, found: Difference) -> list[str]:
     for number in range(max(len(left), len(right))):
         mine = left[number] if number < len(left) else ""
         yours = right[number] if number < len(right) else ""
-        lines.append(f"{_clip(mine, width):<{width}} | {_clip(yours, width)}".rstrip())
+        lines.append(f"{padded(clipped(mine, width), width)} | {clipped(yours, width)}".rstrip())
     return lines
 
 
@@ -208,9 +209,5 @@ def _ends(a: Story, b: Story) -> list[str]:
 def _end(story: Story) -> str:
     at = f"t={when(story.time_ns)}, step {story.steps:,}"
     if story.error:
-        return f"{_clip(story.error, 160)}{f' at {story.place}' if story.place else ''}, {at}"
+        return f"{clipped(story.error, 160)}{f' at {story.place}' if story.place else ''}, {at}"
     return f"no failure{f', returned {story.value}' if story.value else ''}, {at}"
-
-
-def _clip(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -14,7 +14,7 @@ from typing import Any
 
 from vtloop.clock import seconds_text
 from vtloop.cpython import SLEEP_WAKEUP
-from vtloop.diagnosis.chains import Place
+from vtloop.diagnosis.chains import Place, one_line
 from vtloop.errors import TraceError
 from vtloop.trace import Choice
 
@@ -38,8 +38,8 @@ FORMAT = 1
 
 _KIND = "vtloop story"
 
-LONGEST_NAME = 40
-"""How much people see of the dotted name that a library gave a task."""
+LONGEST_NAME = 44
+"""How much people see of the name of a task; libraries give dotted ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +150,8 @@ class Lane:
     def label(self) -> str:
         """The name, and the coroutine where the name is only a number; of a long dotted name its end."""
         if self.name.startswith("Task-") and self.coroutine:
-            return f"{self.name} ({self.coroutine})"
-        name = self.name.replace(".<locals>", "")
-        cut = name.find(".", len(name) - LONGEST_NAME)
-        dotted = len(name) > LONGEST_NAME and cut > 0 and " " not in name
-        return f"...{name[cut + 1 :]}" if dotted else name
+            return f"{self.name} ({_short(self.coroutine)})"
+        return _short(one_line(self.name).replace(".<locals>", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +327,17 @@ _PLAIN = (
 
 def _spot(data: Mapping[str, Any] | None) -> Spot | None:
     return None if data is None else Spot(**data)
+
+
+def _short(name: str) -> str:
+    """Of a long dotted name the end, of another long one both ends."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    cut = name.find(".", len(name) - LONGEST_NAME)
+    if cut > 0 and " " not in name:
+        return f"...{name[cut + 1 :]}"
+    half = LONGEST_NAME // 2 - 2
+    return f"{name[:half]}...{name[-half:]}"
 
 
 def fitted(label: str, most: int) -> str:

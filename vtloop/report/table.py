@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from vtloop.clock import seconds_text
+from vtloop.report.cells import clipped, padded, width_of
 from vtloop.report.choices import Told, did, shown_lines, waiting, woken
 from vtloop.report.scene import Fold, Scene, scene_of
 from vtloop.report.story import Moment, Spot, Story, fitted, when
@@ -65,7 +66,7 @@ class _Table:
         lines = [self._row("t (s)", heads), self._rule("=")]
         if self._file:
             words, room = "lines without a file are of ", max(self._width - 31, 4)
-            short = len(self._file) <= room
+            short = width_of(self._file) <= room
             lines.insert(0, words + (self._file if short else f"...{self._file[-room:]}"))
         if story.dropped:
             lines.append(f"... the first {story.dropped:,} events are not kept ...")
@@ -73,7 +74,7 @@ class _Table:
             if isinstance(row, Fold):
                 lines.append(self._fold(row))
                 continue
-            lines += [f"** {_clip(f'choice {one.number}: {one.words}', self._width - 3)}" for one in self._marks(row)]
+            lines += [f"** {clipped(f'choice {one.number}: {one.words}', self._width - 3)}" for one in self._marks(row)]
             if row.kind == "step":
                 lines += self._step(row)
             elif row.kind == "callback":
@@ -92,16 +93,16 @@ class _Table:
 
     def _fitting(self) -> dict[str, int]:
         """The width of each column: what it needs for those that the story is about, what is left for the others."""
-        need = {name: len(self._story.label_of(name)) for name in self._columns}
+        need = {name: width_of(self._story.label_of(name)) for name in self._columns}
         last = next(reversed(need), "")
         for row in self._scene.rows:
             if isinstance(row, Moment) and row.kind == "step":
-                need[row.who] = max(need[row.who], *map(len, self._cell(row)))
+                need[row.who] = max(need[row.who], *map(width_of, self._cell(row)))
         stars = [name for name in need if name in self._scene.stars or name == last or not self._scene.stars]
         others = [name for name in need if name not in stars]
         room = self._width - _TIME - 2 - 3 * (len(need) - 1)
         widths: dict[str, int] = {}
-        slim = sum(min(max(SLIMMEST, len(self._story.label_of(name))), NARROWEST) for name in others)
+        slim = sum(min(max(SLIMMEST, width_of(self._story.label_of(name))), NARROWEST) for name in others)
         stars.remove(last)
         need[last] = min(need[last], WIDEST if len(need) < 3 else LAST)
         for names, kept in (([last], slim + NARROWEST * len(stars)), (stars, slim), (others, 0)):
@@ -133,7 +134,7 @@ class _Table:
         ended = did(moment)
         if ended:
             lines += _wrapped(f"   {ended}", column)
-        return [_clip(line, column) for line in lines] or [""]
+        return [clipped(line, column) for line in lines] or [""]
 
     def _lines(self, moment: Moment) -> list[str]:
         """The lines that a step ran: the first ones, the last, and those that a choice is about."""
@@ -162,7 +163,7 @@ class _Table:
         return lane.coroutine if lane.coroutine and who.startswith("Task-") else lane.label
 
     def _across(self, moment: Moment, text: str) -> str:
-        return f"{self._when(moment):>{_TIME - 1}} | -- {_clip(text, self._width - _TIME - 8)} --"
+        return f"{self._when(moment):>{_TIME - 1}} | -- {clipped(text, self._width - _TIME - 8)} --"
 
     def _fold(self, fold: Fold) -> str:
         times = "" if fold.from_ns == fold.to_ns else f", t={seconds_text(fold.from_ns)} to {when(fold.to_ns)}"
@@ -173,23 +174,23 @@ class _Table:
         if moment.time_ns == self._time:
             return ""
         self._time = moment.time_ns
-        return _clip(seconds_text(moment.time_ns), _TIME - 1)
+        return clipped(seconds_text(moment.time_ns), _TIME - 1)
 
     def _row(self, first: str, cells: Sequence[str]) -> str:
-        body = " | ".join(f"{cell:<{width}}" for cell, width in zip(cells, self._columns.values(), strict=True))
+        body = " | ".join(padded(cell, width) for cell, width in zip(cells, self._columns.values(), strict=True))
         return f"{first:>{_TIME - 1}} | {body}".rstrip()
 
     def _row_of_one(self, first: str, at: int, text: str) -> str:
         """A row with one cell, whose text may go on over the columns behind it."""
         widths = list(self._columns.values())
         line = f"{first:>{_TIME - 1}} | " + "".join(f"{'':<{width}} | " for width in widths[:at])
-        start, end = len(line), len(line) + len(text)
+        start, end = width_of(line), width_of(line) + width_of(text)
         line += text
         border = start
         for width in widths[at:-1]:
             border += width + 1
             if border > end:
-                line = f"{line:<{border}}| "
+                line = f"{padded(line, border)}| "
             border += 2
         return line.rstrip()
 
@@ -207,12 +208,12 @@ class _Table:
     def _end(self) -> list[str]:
         story = self._story
         lines = [f"{story.error}{f' at {story.place}' if story.place else ''}" if story.error else "no failure"]
-        lines = [_clip(line, self._width) for line in lines]
+        lines = [clipped(line, self._width) for line in lines]
         alive = [lane for lane in story.lanes.values() if lane.stands is not None or lane.waits]
         for lane in alive[:MOST_LANES_LEFT] if story.error else ():
             doing = waiting(lane.waits) or "was ready to go on"
             at = f" at {lane.stands.short}" if lane.stands is not None else ""
-            lines.append(_clip(f"  at the end {lane.label} {doing}{at}", self._width))
+            lines.append(clipped(f"  at the end {lane.label} {doing}{at}", self._width))
         if story.error and len(alive) > MOST_LANES_LEFT:
             lines.append(f"  and {len(alive) - MOST_LANES_LEFT} more tasks were alive")
         return lines
@@ -220,7 +221,7 @@ class _Table:
 
 def _wrapped(text: str, width: int) -> list[str]:
     """At most two lines."""
-    if len(text) <= width:
+    if width_of(text) <= width:
         return [text]
     cut = text.rfind(" ", 5, width + 1)
     cut = cut if cut > 0 else width
@@ -231,7 +232,3 @@ def _main_file(story: Story) -> str:
     """The file of most lines."""
     count = Counter(spot.file for moment in story.moments for spot in moment.lines)
     return count.most_common(1)[0][0] if count else ""
-
-
-def _clip(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: max(most - 3, 0)]}..."
