@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from told_programs import EXAMPLES, loaded
 
 import vtloop
+from vtloop.console import failure_text
 
 
 async def evicted():
@@ -89,3 +91,21 @@ def test_explaining_changes_nothing_of_what_was_found():
     assert (plain.run, plain.seed, type(plain.error)) == (told.run, told.seed, type(told.error))
     with pytest.raises(KeyError):
         vtloop.replay(told.token, evicted)
+
+
+def test_the_last_events_of_a_verdict_are_left_to_the_table_where_there_is_one():
+    failure = vtloop.explore(loaded(EXAMPLES / "abba_deadlock.py").main, runs=1).failure
+    lines = failure_text(failure)
+    assert failure.table[0] in lines
+    assert not [line for line in lines if line == "last events:" or line.startswith("  step 1 t=0")]
+    at = lines.index("run 0, no seed, t=0.1 s, step 7")
+    assert (lines[at - 2][:5], lines[at - 1]) == ("hint:", "")
+    failure.table = ()
+    lines = failure_text(failure)
+    assert lines[lines.index("last events:") + 1] == "  step 1 t=0: Task-1 step 1"
+
+
+def test_a_choice_that_is_too_long_for_a_line_says_that_it_goes_on():
+    failure = vtloop.explore(loaded(EXAMPLES / "evicted_cache.py").main, runs=9).failure
+    failure.told = ("x" * 300,)
+    assert f"  {'x' * 257}..." in failure.summary()

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
+from vtloop.diagnosis.verdict import EVENTS
 from vtloop.errors import VtloopError
 from vtloop.finding import Failure
 from vtloop.run import Outcome
@@ -67,17 +68,14 @@ class Console:
         """What to call with what was found up to now; draws one line on a terminal, nothing in a pipe."""
         began = self._began = time.perf_counter()
         before: int | None = None
-        shown = bool(sys.stderr is not None and sys.stderr.isatty())
 
         def draw(found: Exploration) -> None:
             nonlocal before
             if before is None:
                 before = max(found.runs - 1, 0)
-            now = time.perf_counter()
-            if not shown or now - self._drawn < REDRAW:
+            if not self._is_due():
                 return
-            self._drawn = now
-            self._shows_progress = True
+            now = self._drawn
             rate = (found.runs - before) / max(now - began, 1e-9)
             of = f" of {total:,}" if budget is None else ""
             left = "" if budget is None else f", {max(budget - (now - began), 0.0):.0f} s left"
@@ -85,6 +83,27 @@ class Console:
             self._write(sys.__stderr__, f"\r\033[K{line}")
 
         return draw
+
+    def replays(self, most: int, seconds: float | None) -> Callable[[], None]:
+        """What to call before each replay of a shrink; draws as `progress` does."""
+        began, made = time.perf_counter(), 0
+
+        def draw() -> None:
+            nonlocal made
+            made += 1
+            if self._is_due():
+                left = "" if seconds is None else f", {max(seconds - (self._drawn - began), 0.0):.0f} s left"
+                self._write(sys.__stderr__, f"\r\033[K{made:,} of at most {most:,} replays{left}")
+
+        return draw
+
+    def _is_due(self) -> bool:
+        """Whether a progress line is to be drawn now."""
+        now = time.perf_counter()
+        if now - self._drawn < REDRAW or sys.__stderr__ is None or not sys.__stderr__.isatty():
+            return False
+        self._drawn, self._shows_progress = now, True
+        return True
 
     def clear(self) -> None:
         """Take the progress line away."""
@@ -135,8 +154,20 @@ def failure_text(failure: Failure, printed: str = "") -> list[str]:
     # The message stands in the traceback already.
     summary = [line for line in failure.summary()[1:] if not line.startswith("replay: ")]
     report = failure.error.report().split("\n") if isinstance(failure.error, VtloopError) else []
-    table = ["", *failure.table, ""] if failure.table else []
-    return [*lines, "", *(report if len(report) > 1 else []), *summary, *table]
+    if failure.table:
+        report = _without_events(report)
+    verdict = [*report, ""] if len(report) > 1 else []
+    return [*lines, "", *verdict, *summary, *(["", *failure.table, ""] if failure.table else [])]
+
+
+def _without_events(report: list[str]) -> list[str]:
+    """The lines of a verdict but for its last events, which the table of the run tells better."""
+    if EVENTS not in report:
+        return report
+    at = end = report.index(EVENTS)
+    while end + 1 < len(report) and report[end + 1].startswith("  "):
+        end += 1
+    return report[:at] + report[end + 1 :]
 
 
 def traceback_text(error: BaseException) -> list[str]:

@@ -146,7 +146,7 @@ class Failure:
         last = ":" if shown is choices else "; the last of them:"
         return [
             f"asyncio's own order, except {many}{last}",
-            *(f"  {words}"[:LONGEST] for words in shown),
+            *(f"  {words}" if len(words) <= LONGEST else f"  {words[: LONGEST - 3]}..." for words in shown),
         ]
 
     def report(self) -> str:
@@ -189,7 +189,7 @@ MOST_CHOICES = 6
 """Choices up to which all are told."""
 
 MOST_LINES = 11
-LONGEST = 220
+LONGEST = 260
 """The most lines of a summary, and the most characters of a choice in it."""
 
 _LEVELS = {

@@ -20,6 +20,7 @@ from vtloop.diagnosis.waits import UnreadError, WaitGraph, capture, unread_error
 from vtloop.errors import DeadlockError, HangError, LivelockError
 
 __all__ = [
+    "EVENTS",
     "Snapshot",
     "await_chain_traceback",
     "budget",
@@ -30,6 +31,9 @@ __all__ = [
     "patience",
     "stuck_step",
 ]
+
+EVENTS = "last events:"
+"""The line of a report above the last events, which are indented."""
 
 _MOST_LINES = 60
 _MOST_EVENTS = 8
@@ -227,7 +231,7 @@ def _report(
     intro = [f"{count:,} pending task{'' if count == 1 else 's'}:"] if count else ["no pending task"]
     for frames, events in ((8, 8), (5, 8), (3, 8), (3, 4), (2, 3), (1, 2)):
         last = [f"  {one_line(event)}" for event in snapshot.events[-events:]]
-        rest = [*tail, *(["last events:", *last] if last else []), *end]
+        rest = [*tail, *([EVENTS, *last] if last else []), *end]
         bodies = [task_lines(group, graph, frames) for group in blocks[:_MOST_LINES]]
         room = _MOST_LINES - len(head) - len(intro) - len(rest)
         if sum(map(len, bodies)) <= room and len(blocks) <= len(bodies):
