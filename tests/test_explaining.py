@@ -99,7 +99,7 @@ def test_the_last_events_of_a_verdict_are_left_to_the_table_where_there_is_one()
     assert failure.table[0] in lines
     assert not [line for line in lines if line == "last events:" or line.startswith("  step 1 t=0")]
     at = lines.index("run 0, no seed, t=0.1 s, step 7")
-    assert (lines[at - 2][:5], lines[at - 1]) == ("hint:", "")
+    assert (lines[at - 2][:5], lines[at - 1]) == ("again", "")
     failure.table = ()
     lines = failure_text(failure)
     assert lines[lines.index("last events:") + 1] == "  step 1 t=0: Task-1 step 1"
