@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
+import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 from plugin_suite import section
 
+from vtloop.cli import main
 from vtloop.trace import REPLAY, Trace, read
 
 pytest_plugins = ["plugin_suite"]
@@ -147,6 +150,23 @@ def test_the_output_goes_where_it_is_told_and_the_old_trace_stays(cli):
     assert stored() == [old]
     assert read("deep/small.json").token() == token_of(out)
     assert f"stored: {Path('deep/small.json')}" in out
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_shrink_shows_progress_on_a_terminal_and_none_in_a_pipe(cli, monkeypatch):
+    cli("explore", "program.py:race", "--no-shrink")
+    (path,) = stored()
+    assert cli("shrink", str(path), "-o", "small.json")[2] == ""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "__stderr__", terminal)
+    assert main(["shrink", str(path), "--seconds", "60"]) == 1
+    assert terminal.getvalue().startswith("\r\033[K1 of at most 200 replays, 60 s left")
+    assert terminal.getvalue().endswith("\r\033[K")
 
 
 def test_a_token_is_shrunk_with_its_target(cli):

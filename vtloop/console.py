@@ -48,6 +48,7 @@ class Console:
         self._began = time.perf_counter()
         self._drawn = 0.0
         self._shows_progress = False
+        self._terminal = bool(sys.stderr is not None and sys.stderr.isatty())
 
     def say(self, *lines: str) -> None:
         """Print findings; nothing with ``--json``."""
@@ -100,7 +101,7 @@ class Console:
     def _is_due(self) -> bool:
         """Whether a progress line is to be drawn now."""
         now = time.perf_counter()
-        if now - self._drawn < REDRAW or sys.__stderr__ is None or not sys.__stderr__.isatty():
+        if not self._terminal or now - self._drawn < REDRAW:
             return False
         self._drawn, self._shows_progress = now, True
         return True

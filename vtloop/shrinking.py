@@ -7,6 +7,7 @@ budget.  It must never lose the old trace before the new one is written.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from vtloop.api import replay_outcome
 from vtloop.chunks import frozen_heap
@@ -16,7 +17,9 @@ from vtloop.errors import UsageError
 from vtloop.explaining import explain
 from vtloop.finding import Failure, failure_from
 from vtloop.keeping import keep
+from vtloop.options import Options
 from vtloop.replaying import program
+from vtloop.run import Outcome
 from vtloop.shrink import check_budget, shrunk_failure
 from vtloop.store import FOLDER
 from vtloop.targets import PytestTarget, Target
@@ -45,9 +48,16 @@ def shrink(request: Request) -> int:
                 console.data({"command": "shrink", "target": target.text, "failure": None})
                 return 0
             found = failure_from(outcome, trace.found.get("run", 0), target.text)
+            draw = console.replays(given.replays, given.seconds)
+
+            def replay(options: Options, *, record: bool, **how: Any) -> Outcome:
+                draw()
+                return quieted.execute(options, record=record, **how)
+
             with frozen_heap(many=False):
-                small = shrunk_failure(found, outcome, quieted.execute, replays=given.replays, seconds=given.seconds)
+                small = shrunk_failure(found, outcome, replay, replays=given.replays, seconds=given.seconds)
                 explain(small, quieted.execute)
+        console.clear()
         path = _stored(request, target, small)
         return _told(request, found, small, quieted.printed, path)
 
