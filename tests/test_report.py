@@ -854,6 +854,33 @@ def test_wide_characters_take_two_columns(tmp_path):
     assert (width_of("e\u0301"), clipped("\u65e5\u672c\u8a9e", 5), padded("\u65e5", 3)) == (1, "\u65e5...", "\u65e5 ")
 
 
+def test_table_of_many_tasks_shows_who_woke_the_one_that_was_cancelled(tmp_path):
+    source = """
+        import asyncio
+
+        async def idles():
+            await asyncio.sleep(9)
+
+        async def victim(event):
+            await event.wait()
+
+        async def giver(event):
+            event.set()
+
+        async def main():
+            event = asyncio.Event()
+            idle = [asyncio.create_task(idles(), name=f"idle-{n}") for n in range(8)]
+            task = asyncio.create_task(victim(event), name="victim")
+            await asyncio.sleep(1)
+            await asyncio.create_task(giver(event), name="giver")
+            await task
+    """
+    choice = Choice("cancel before", "victim", 2, 0, 1, 2)
+    story = told(program(tmp_path, source).main, listed(choice, cancel="victim"))
+    lines = table(story, told_choices(story))
+    assert {"victim", "giver"} <= {head.strip() for head in lines[1].split("|")}
+
+
 @pytest.mark.parametrize("width", [40, 60, 100, 160])
 def test_table_is_never_wider_than_it_may_be(width):
     for story in (evicted(), deadlocked()):

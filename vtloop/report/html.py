@@ -13,7 +13,7 @@ from importlib.resources import files
 
 from vtloop.report.choices import Told, did, waiting, woken
 from vtloop.report.picture import Picture
-from vtloop.report.scene import scene_of
+from vtloop.report.scene import Scene, scene_of
 from vtloop.report.story import Lane, Moment, Spot, Story, when
 
 __all__ = ["MOST_CHOICES", "MOST_EVENTS", "MOST_LANES", "MOST_ROWS", "page"]
@@ -34,7 +34,7 @@ def page(story: Story, told: Sequence[Told]) -> str:
     """The whole document."""
     scene = scene_of(story, told, lanes=MOST_LANES, rows=MOST_ROWS)
     picture = Picture(story, scene, told)
-    left_out = [f"{scene.hidden} other tasks with {scene.hidden_events:,} steps"] if scene.hidden else []
+    left_out = [_hidden(scene)] if scene.hidden else []
     if story.dropped:
         left_out.append(f"the first {story.dropped:,} events, which are not kept")
     note = f'<p class="note">Not drawn: {escape("; ".join(left_out))}.</p>' if left_out else ""
@@ -65,6 +65,11 @@ def page(story: Story, told: Sequence[Told]) -> str:
             "",
         ]
     )
+
+
+def _hidden(scene: Scene) -> str:
+    tasks = "1 other task" if scene.hidden == 1 else f"{scene.hidden:,} other tasks"
+    return f"{tasks} with {scene.hidden_events:,} step{'' if scene.hidden_events == 1 else 's'}"
 
 
 def _asset(name: str) -> str:

@@ -96,6 +96,9 @@ def _lanes(story: Story, told: Sequence[Told], most: int) -> list[str]:
         for moment in _about(story, one):
             if moment.kind == "step":
                 weight[moment.who] += 1_000_000
+                maker = woken(story, moment)[1] if isinstance(moment, Moment) else None
+                if maker is not None:
+                    weight[maker.who] += 20_000
     last = [m for m in story.moments if m.kind == "step"]
     for moment in last:
         if moment.end == "raised":

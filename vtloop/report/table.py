@@ -82,7 +82,7 @@ class _Table:
             elif row.kind == "turn":
                 lines.append(self._across(row, "the turn ends: timers now due join"))
         if scene.hidden:
-            what = f"{scene.hidden} other task{'' if scene.hidden == 1 else 's'} with {scene.hidden_events:,} steps"
+            what = f"{scene.hidden} other task{'' if scene.hidden == 1 else 's'} with {_steps(scene.hidden_events)}"
             lines.append(f"left out: {what}")
         return [*lines, self._rule("="), *self._end()]
 
@@ -232,3 +232,7 @@ def _main_file(story: Story) -> str:
     """The file of most lines."""
     count = Counter(spot.file for moment in story.moments for spot in moment.lines)
     return count.most_common(1)[0][0] if count else ""
+
+
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count:,} steps"

@@ -240,13 +240,13 @@ class Teller(Recording):
         moment.stands = self._raised_at(moment, error)
 
     def _wait(self, moment: Moment, task: asyncio.Task[Any]) -> None:
-        tasks = self._near(task)
-        if future_waited_for(task) is not None:
+        graph = self._graph(self._near(task))
+        wait = graph.tasks[0]
+        if wait.wait is not None and wait.wait.kind != "sleep":  # others have to do with it
             living = [*self._living().values(), *self._waiting()]
             if len(living) <= MOST_TASKS and task in living:
-                tasks = living
-        graph = self._graph(tasks)
-        wait = graph.tasks[tasks.index(task)]
+                graph = self._graph(living)
+                wait = graph.tasks[living.index(task)]
         moment.stands, moment.waits = _stands(wait), _waits(wait, graph)
         self._stood[moment.who] = moment.stands
 
