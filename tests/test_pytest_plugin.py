@@ -459,6 +459,27 @@ def test_nondeterminism_is_reported_as_what_it_is(suite):
     assert section(result) == ["pytest 'test_it.py::test_state' --vtloop-runs 5"]
 
 
+def test_the_command_that_makes_the_same_runs_again_has_every_flag(suite):
+    source = """
+        calls = []
+
+        async def test_state():
+            calls.append(1)
+            await asyncio.sleep(1)
+            assert len(calls) != 2
+    """
+    flags = ["--vtloop", "--vtloop-runs=5", "--vtloop-option", "daemons='x y'", "--vtloop-option=max_time=9"]
+    command = section(suite(source, *flags))[-1]
+    assert shlex.split(command)[2:] == [
+        "--vtloop",
+        *("--vtloop-runs", "5"),
+        *("--vtloop-option", "daemons='x y'"),
+        *("--vtloop-option", "max_time=9"),
+    ]
+    again = suite(None, *shlex.split(command)[1:])
+    again.stdout.fnmatch_lines(["*NondeterminismError: the same choices gave two different runs*"])
+
+
 @pytest.mark.parametrize("args", [("-q",), ("-x",), ("--tb=short",), ("--tb=native",), ("-rA",), ("--setup-show",)])
 def test_common_flags_are_borne(suite, args):
     suite(ORDER, *args).assert_outcomes(failed=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import secrets
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -101,7 +102,10 @@ class Settings:
             check_exact(exact_time, given)
             options = resolve(RUN_DEFAULTS, seed=seed, scheduler=scheduler, interleave=level, **given)
         again = {"runs": runs if plan else None, "seed": seed, "scheduler": scheduler, "interleave": level}
-        words = [f"--vtloop-{key} {value}" for key, value in again.items() if isinstance(value, (int, str))]
+        words = ["--vtloop"] * (not marked)
+        words += [f"--vtloop-{key} {value}" for key, value in again.items() if isinstance(value, (int, str))]
+        more = [f"{name}={value!r}" for name, value in flags.items() if name not in _CHOSEN]
+        words += [f"--vtloop-option {shlex.quote(word)}" for word in more]
         return cls(options, plan, fresh, exact_time is True, level or "wakeups", " ".join(words))
 
     def begins_plainly(self) -> bool:
