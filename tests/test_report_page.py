@@ -201,6 +201,26 @@ def test_of_many_lanes_those_that_the_story_is_about_come_first(tmp_path):
     assert heads[:4] == ["worker-9", "worker-10", "Task-1 (main)", "worker-0"]
 
 
+def test_a_line_of_another_file_is_shown_with_it(tmp_path):
+    other = program(tmp_path, "async def other(sleep):\n    await sleep(1)\n", name="other.py")
+    made = program(
+        tmp_path,
+        """
+        import asyncio
+
+        async def main(other):
+            one = 1
+            two = 2
+            await other(asyncio.sleep)
+        """,
+    )
+    text = page(told(lambda: made.main(other.other)), [])
+    assert f"Numbers of lines without a file are of <code>{tmp_path / 'program.py'}</code>." in text
+    assert '<tspan class="number">other.py:2</tspan>  await sleep(1)' in text
+    assert '<tspan class="number">5</tspan>  one = 1' in text
+    assert "without a file" not in page(evicted(), told_choices(evicted()))
+
+
 def big(tasks, events):
     """A story of that size, made up."""
     story = Story(error="ValueError: no", steps=events)

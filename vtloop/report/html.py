@@ -53,6 +53,7 @@ def page(story: Story, told: Sequence[Told]) -> str:
             "<main>",
             _choices(told, bool(story.error)),
             '<h2 id="timeline">What ran when</h2>',
+            _file(story),
             f'<div class="scroll" tabindex="0" role="region" aria-labelledby="timeline">{picture.head()}',
             f"{picture.body()}</div>",
             _LEGEND,
@@ -65,6 +66,13 @@ def page(story: Story, told: Sequence[Told]) -> str:
             "",
         ]
     )
+
+
+def _file(story: Story) -> str:
+    """Which file the numbers of lines are of, where there is more than one."""
+    files = {spot.file for moment in story.moments for spot in (*moment.lines, moment.stands) if spot is not None}
+    of = f"Numbers of lines without a file are of <code>{escape(story.main_file())}</code>."
+    return f'<p class="note">{of}</p>' if len(files) > 1 and story.main_file() else ""
 
 
 def _hidden(scene: Scene) -> str:

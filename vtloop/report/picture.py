@@ -57,6 +57,7 @@ class Picture:
 
     def __init__(self, story: Story, scene: Scene, told: Sequence[Told]) -> None:
         self._story, self._scene = story, scene
+        self._file = story.main_file()
         self._lanes = list(scene.lanes)
         self._many = GUTTER + (NARROW + GAP) * len(self._lanes) > FITTING
         if self._many:  # what the story is about is seen without scrolling sideways
@@ -132,7 +133,10 @@ class Picture:
             x += round(need[name]) + GAP
 
     def _texts(self, moment: Moment) -> list[str]:
-        return [*(f"{spot.line}  {spot.source}" for spot in self._few(moment)), self._tail(moment)]
+        return [*(f"{self._at(spot)}  {spot.source}" for spot in self._few(moment)), self._tail(moment)]
+
+    def _at(self, spot: Spot) -> str:
+        return str(spot.line) if spot.file == self._file else spot.short
 
     def _few(self, moment: Moment) -> list[Spot]:
         return shown_lines(self._story, moment, MOST_LINES) if moment.kind == "step" else []
@@ -266,8 +270,9 @@ class Picture:
         ]
         y = block.top + HEAD + 12
         for spot in block.code:
-            number = f'<tspan class="number">{spot.line}</tspan>  '
-            source = escape(_clip(spot.source, room - len(str(spot.line)) - 2))
+            at = self._at(spot)
+            number = f'<tspan class="number">{escape(at)}</tspan>  '
+            source = escape(_clip(spot.source, room - len(at) - 2))
             parts.append(f'<text class="code" x="{left + 10:g}" y="{y:g}">{number}{source}</text>')
             y += LINE
         tail = self._tail(moment) if moment.kind == "step" else ""
@@ -276,8 +281,8 @@ class Picture:
             wide = 7.2 if moment.end == "raised" else 6.4  # bold or not
             text = escape(_clip(f"{sign}{tail}", int((right - left - 10) / wide)))
             parts.append(f'<text class="tail" x="{left + 18:g}" y="{block.bottom + 13:g}">{text}</text>')
-        for at, one in enumerate(marks[:MOST_MARKS]):
-            parts.append(_circle(str(one.number), right - 4 - 38 * at, block.top + 3, ""))
+        for place, one in enumerate(marks[:MOST_MARKS]):
+            parts.append(_circle(str(one.number), right - 4 - 38 * place, block.top + 3, ""))
         parts.append("</a>")
         return "".join(parts)
 

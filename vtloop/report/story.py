@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -213,6 +214,11 @@ class Story:
         index = number - self.moments[0].number
         return self.moments[index] if 0 <= index < len(self.moments) else None
 
+    def main_file(self) -> str:
+        """The file of most lines; empty where no lines were seen."""
+        count = Counter(spot.file for moment in self.moments for spot in moment.lines)
+        return count.most_common(1)[0][0] if count else ""
+
     def find(self, who: str, nth: int) -> Moment | None:
         """Step ``nth`` of task ``who``, callback or turn ``nth``; None when it is not told."""
         if not self._found:
@@ -344,7 +350,11 @@ def fitted(label: str, most: int) -> str:
     """The name of a task in at most ``most`` characters: of one whose beginning is left out already the end."""
     if len(label) <= most:
         return label
-    return f"...{label[len(label) - most + 3 :]}" if label.startswith("...") else f"{label[: max(most - 3, 0)]}..."
+    return (
+        f"...{label[len(label) - most + 3 :].lstrip('.')}"
+        if label.startswith("...")
+        else f"{label[: max(most - 3, 0)]}..."
+    )
 
 
 def when(time_ns: int) -> str:

@@ -8,7 +8,6 @@ order stand across the table, before the step with which they show.  It must nev
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 from vtloop.clock import seconds_text
@@ -55,7 +54,7 @@ class _Table:
     def __init__(self, story: Story, scene: Scene, told: Sequence[Told], width: int) -> None:
         self._story, self._scene, self._width = story, scene, width
         self._told = {spot for one in told for spot in (one.before, one.after)}
-        self._file = _main_file(story)
+        self._file = story.main_file()
         self._time: int | None = None
         self._columns = dict.fromkeys(scene.lanes, WIDEST)
         self._columns = self._fitting()
@@ -226,12 +225,6 @@ def _wrapped(text: str, width: int) -> list[str]:
     cut = text.rfind(" ", 5, width + 1)
     cut = cut if cut > 0 else width
     return [text[:cut], f"     {text[cut:].strip()}"]
-
-
-def _main_file(story: Story) -> str:
-    """The file of most lines."""
-    count = Counter(spot.file for moment in story.moments for spot in moment.lines)
-    return count.most_common(1)[0][0] if count else ""
 
 
 def _steps(count: int) -> str:
