@@ -209,6 +209,24 @@ def test_loops_of_a_script_one_after_the_other_are_one_story(tmp_path):
     assert len({m.born for m in story.moments}) == len(story.moments)
 
 
+def test_a_sleep_is_told_without_a_look_at_the_other_tasks(monkeypatch):
+    looked_at = []
+    capture = sys.modules["vtloop.report.teller"].capture
+
+    def counted(tasks, main):
+        looked_at.append(len(tasks))
+        return capture(tasks, main)
+
+    monkeypatch.setattr("vtloop.report.teller.capture", counted)
+
+    async def main():
+        await asyncio.gather(*(asyncio.sleep(number) for number in range(1, 31)))
+
+    story = told(main)
+    assert [one.waits for one in story.moments].count("sleep until t=30 s") == 1
+    assert sorted(looked_at)[-2:] == [1, 31]  # the gather is told with all that it waits for
+
+
 def test_a_story_dies_with_the_run_and_leaves_no_trace_function():
     before = sys.gettrace()
     outcome = execute(loaded(EXAMPLES / "evicted_cache.py").main, RUN_DEFAULTS, recorder=teller)
