@@ -101,6 +101,19 @@ def test_slow_passes_exceptions_and_arguments_through_and_keeps_the_name():
         vtloop.run(lambda: slowed("a", times=2))
 
 
+def test_a_cancellation_does_not_wait_for_the_answer_of_what_is_slow():
+    async def main():
+        async def fetch():
+            await asyncio.sleep(30)
+
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(20):
+                await vtloop.slow(fetch, 4, 8)()
+        return await now()
+
+    assert {vtloop.run(main, seed=seed) for seed in range(20)} == {20.0}
+
+
 def test_sometimes_is_enabled_in_a_quarter_of_the_runs_and_fires_there_with_its_probability():
     async def main():
         return sum(vtloop.sometimes("fault", p=0.5) for _ in range(40))

@@ -118,9 +118,12 @@ def slow(async_callable: Callable[P, Awaitable[T]], low: float, high: float) -> 
         if not inspect.isawaitable(made):
             raise UsageError(f"slow() wraps an async callable; {async_callable!r} gave {made!r}, which is no awaitable")
         try:
-            return await made
-        finally:
+            value = await made
+        except Exception:  # an error takes as long as an answer; a cancellation does not wait for it
             await latency(low / 2, high / 2)
+            raise
+        await latency(low / 2, high / 2)
+        return value
 
     return slowly
 
