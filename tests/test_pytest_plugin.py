@@ -561,6 +561,10 @@ def test_a_replay_of_one_test_out_of_several(suite, pytester):
     refused = suite(None, "--vtloop-replay", token)
     assert refused.ret == pytest.ExitCode.USAGE_ERROR
     refused.stderr.fnmatch_lines(["ERROR: vtloop: --vtloop-replay plays one test back, and 2 are selected; name one*"])
+    sync = suite("def test_x():\n    pass", "--vtloop-replay", token)
+    assert sync.ret == pytest.ExitCode.USAGE_ERROR
+    sync.stderr.fnmatch_lines(["ERROR: vtloop: --vtloop-replay plays an async test back, and none is selected"])
+    suite(source)
     # A file knows its test.
     (file,) = (pytester.path / ".vtloop").glob("*.json")
     suite(None, "--vtloop-replay", str(file)).assert_outcomes(failed=1, deselected=1)

@@ -26,6 +26,7 @@ from vtloop.api import loop_factory
 from vtloop.errors import UsageError, VtloopError
 from vtloop.loop import EventLoop
 from vtloop.pytest_item import VtloopFunction, is_async_test, plain_version
+from vtloop.pytest_report import quoted_id
 from vtloop.pytest_settings import Settings, add_options, drawn_seed, from_command_line, settings_of
 from vtloop.store import FOLDER, Store
 from vtloop.trace import Trace, read
@@ -147,9 +148,11 @@ def _select_replayed(config: pytest.Config, items: list[pytest.Item]) -> None:
     if len(chosen) > 1:
         sentence = (
             f"vtloop: --vtloop-replay plays one test back, and {len(chosen)} are selected; name one, as in "
-            f"pytest '{chosen[0].nodeid}' --vtloop-replay ..."
+            f"pytest {quoted_id(chosen[0])} --vtloop-replay ..."
         )
         _refuse(config, chosen, sentence)
+    elif items and not chosen:
+        _refuse(config, items, "vtloop: --vtloop-replay plays an async test back, and none is selected")
     elif chosen and len(chosen) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if item is not chosen[0]])
         items[:] = chosen

@@ -26,7 +26,7 @@ from vtloop.errors import VtloopError
 from vtloop.finding import Failure
 from vtloop.store import Store
 
-__all__ = ["PASSED_ON", "Account", "describe", "own_frames", "replay_command", "test_id"]
+__all__ = ["PASSED_ON", "Account", "describe", "own_frames", "quoted_id", "replay_command", "test_id"]
 
 PASSED_ON = (Exit, Skipped, XFailed, unittest.SkipTest, bdb.BdbQuit, KeyboardInterrupt, SystemExit)
 """What ends a test at once and is no finding, in whichever run it comes."""
@@ -71,7 +71,7 @@ def own_frames(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) 
 
 def replay_command(item: pytest.Item, trace: str) -> str:
     """The command that plays a run of ``item`` back, for the folder in which pytest was called."""
-    return f"pytest {_quoted_id(item)} --vtloop-replay {trace}"
+    return f"pytest {quoted_id(item)} --vtloop-replay {trace}"
 
 
 def test_id(item: pytest.Item) -> str:
@@ -80,7 +80,8 @@ def test_id(item: pytest.Item) -> str:
     return item.nodeid.removesuffix(f"@{'_'.join(sorted(groups))}") if groups else item.nodeid
 
 
-def _quoted_id(item: pytest.Item) -> str:
+def quoted_id(item: pytest.Item) -> str:
+    """The node id of ``item`` for the folder in which pytest was called, as one types it into a shell."""
     path, colons, rest = test_id(item).partition("::")
     here, root = item.config.invocation_params.dir, item.config.rootpath
     if here != root:
@@ -105,7 +106,7 @@ def describe(
     failure = account.failure
     if failure is None or isinstance(error, PASSED_ON):
         if isinstance(error, VtloopError) and not account.replayed:
-            _add_section(report, item, [f"pytest {_quoted_id(item)} {again}".rstrip()])
+            _add_section(report, item, [f"pytest {quoted_id(item)} {again}".rstrip()])
         return []
     told: list[tuple[str, object]] = [("vtloop_seed", failure.seed), ("vtloop_token", failure.token)]
     path = store.save(test_id(item), failure.trace) if store is not None else None
