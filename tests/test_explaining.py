@@ -109,3 +109,13 @@ def test_a_choice_that_is_too_long_for_a_line_says_that_it_goes_on():
     failure = vtloop.explore(loaded(EXAMPLES / "evicted_cache.py").main, runs=9).failure
     failure.told = ("x" * 300,)
     assert f"  {'x' * 257}..." in failure.summary()
+
+
+def test_a_label_says_that_the_answers_of_the_program_s_own_choices_are_needed():
+    async def main():
+        assert not (vtloop.choose(2) and vtloop.sometimes("fault", p=0.5))
+
+    assert vtloop.explore(main, runs=200).failure.label() == (
+        "level 'timing': only what stock asyncio does on a slower or faster machine; "
+        "with other answers of choose() and sometimes()"
+    )

@@ -94,6 +94,10 @@ class Failure:
         victims = dict.fromkeys(choice.task for choice in self.choices if choice.kind.startswith("cancel"))
         if victims:
             needs.append(f"with a cancellation of {' and '.join(victims)}")
+        kinds = {choice.kind for choice in self.choices}
+        asked = [f"{name}()" for name in ("choose", "latency", "sometimes") if name in kinds]
+        if asked:
+            needs.append(f"with other answers of {' and '.join(asked)}")
         return "; ".join([f"level {options.interleave!r}: {_LEVELS[options.interleave]}", *needs])
 
     def _needed(self, kind: str, most: float) -> float:
