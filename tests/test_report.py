@@ -400,6 +400,25 @@ def test_a_cancellation_by_a_callback_is_told_as_one(tmp_path):
     assert told_of["victim step 2"] == "cancelled by callback Task.cancel"
 
 
+def test_a_task_that_was_cancelled_in_its_own_step_did_not_let_others_go_first(tmp_path):
+    source = """
+        import asyncio
+
+        async def main():
+            asyncio.current_task().cancel()
+            try:
+                await asyncio.sleep(1)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0)
+    """
+    whys = [why for _, why, _, _ in steps(told(program(tmp_path, source).main))]
+    assert whys == ["", "had cancelled itself", "let others go first"]
+    made = program(tmp_path, RACERS)
+    answer, cancel = Choice("choose", "victim", 1, 0, 1, 2), Choice("cancel after", "victim", 1, 0, 1, 2)
+    story = told(made.cancels, listed(answer, cancel, cancel="victim"))
+    assert [why for name, why, _, _ in steps(story) if name == "victim step 2"] == ["cancelled by the explorer"]
+
+
 def test_a_timeout_behind_a_wake_up_shows_as_cancelled_later(tmp_path):
     made = program(
         tmp_path,
@@ -503,7 +522,7 @@ RACERS = """
             return "fault"
 
     async def victim(event):
-        await event.wait()
+        vtloop.choose(2), await event.wait()
 
     async def cancels():
         event = asyncio.Event()
@@ -575,14 +594,14 @@ def test_a_step_that_stood_back_for_many_names_three_of_them(tmp_path):
             "cancels",
             Choice("cancel before", "victim", 2, 0, 1, 2),
             {"cancel": "victim"},
-            "victim was cancelled while it waited for Event event, which had come already: program.py:27 await "
-            "event.wait()",
+            "victim was cancelled while it waited for Event event, which had come already: program.py:27 "
+            "vtloop.choose(2), await event.wait()",
         ),
         (
             "cancels",
             Choice("cancel after", "victim", 1, 0, 1, 2),
             {"cancel": "victim"},
-            "victim was cancelled while it waited for Event event: program.py:27 await event.wait()",
+            "victim was cancelled while it waited for Event event: program.py:27 vtloop.choose(2), await event.wait()",
         ),
         (
             "ties",

@@ -13,6 +13,7 @@ from vtloop.clock import seconds_text
 from vtloop.keys import START, Key
 from vtloop.report.story import LATENCY, TIMEOUT, TIMER, Left, Moment, Spot, Story
 from vtloop.report.touching import meeting, without_comment
+from vtloop.schedulers.odds import CANCEL_AFTER
 from vtloop.trace import Choice
 
 __all__ = ["Told", "did", "first_line", "line_text", "shown_lines", "told_choices", "waiting", "woken"]
@@ -304,7 +305,10 @@ def _woken(story: Story, moment: Moment) -> tuple[str, Moment | None]:
             return what, above
         return f"{'cancelled' if moment.cancelled == 'by it' else 'woken'} by callback {maker.who}", None
     if maker.who == moment.who and maker.kind == "step":
-        return "let others go first", None
+        if moment.cancelled != "by it":
+            return "let others go first", None
+        explored = any(choice.who == CANCEL_AFTER for choice in story.chosen_in(maker))
+        return ("cancelled by the explorer" if explored else "had cancelled itself"), None
     verb = "started by" if moment.nth == 1 and moment.kind == "step" else "woken by"
     return f"{'cancelled by' if moment.cancelled == 'by it' else verb} {story.name(maker)}", maker
 

@@ -258,6 +258,15 @@ class Story:
         near = self.moments[start : start + 200]
         return next((one for one in near if one.by == moment.number and one.kind == "step"), None)
 
+    def chosen_in(self, moment: Moment) -> list[Moment]:
+        """The deviating choices of other kinds that were made in an event."""
+        found = []
+        number = moment.number + 1
+        while (choice := self.at(number)) is not None and choice.kind == "choice":
+            found += [choice] if choice.by == moment.number else []
+            number += 1
+        return found
+
     def passed_over(self, moment: Moment) -> list[Moment | Left]:
         """What stood ready before ``moment`` and was passed over for it, oldest first, with its own later event."""
         if not moment.passed:
