@@ -457,6 +457,7 @@ def test_nondeterminism_is_reported_as_what_it_is(suite):
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*NondeterminismError: the same choices gave two different runs*"])
     assert section(result) == ["pytest 'test_it.py::test_state' --vtloop-runs 5"]
+    assert "self = <vtloop" not in result.stdout.str()
 
 
 def test_the_command_that_makes_the_same_runs_again_has_every_flag(suite):

@@ -63,7 +63,8 @@ def own_frames(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) 
     own = [e for e in traceback if not str(e.path).startswith(_HIDDEN) and e.name != "pytest_fixture_setup"]
     shown = Traceback(own).filter(excinfo)
     if not shown and not isinstance(excinfo.value, BaseExceptionGroup):  # the members of a group have their own
-        shown = Traceback(entry.with_repr_style("short") for entry in traceback[-1:])
+        short = isinstance(excinfo.value, VtloopError)
+        shown = Traceback(entry.with_repr_style("short") if short else entry for entry in traceback[-1:])
     if item.config.getoption("tbstyle", "auto") == "auto" and len(shown) > 2:
         shown = Traceback([shown[0], *(entry.with_repr_style("short") for entry in shown[1:-1]), shown[-1]])
     return shown
