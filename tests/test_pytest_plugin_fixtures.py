@@ -566,3 +566,33 @@ def test_healthy_tests_leave_no_warning_behind(suite):
     )
     result.assert_outcomes(passed=1, xfailed=1)
     assert "Warning" not in result.stdout.str() + result.stderr.str()
+
+
+def test_a_fixture_that_a_cancellation_ends_is_made_anew_in_the_next_run(suite):
+    result = suite(
+        """
+        LOG = []
+
+        @pytest.fixture
+        def undone(request):
+            request.addfinalizer(lambda: LOG.append("undone"))
+            LOG.append("made")
+
+        @pytest.fixture
+        async def waits(undone):
+            async def worker():
+                await asyncio.sleep(1)
+            await asyncio.create_task(worker())
+            LOG.append("waited")
+            yield
+
+        @pytest.mark.vtloop(runs=40, cancel="*worker*")
+        async def test_it(waits):
+            pass
+
+        def test_log():
+            assert LOG.count("made") == LOG.count("undone") == 40
+            assert 20 < LOG.count("waited") < 40
+        """
+    )
+    result.assert_outcomes(passed=2)

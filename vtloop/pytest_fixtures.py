@@ -25,7 +25,7 @@ from _pytest.tmpdir import tmppath_result_key
 
 from vtloop.pytest_main import MainTask
 
-__all__ = ["Fixtures", "is_async"]
+__all__ = ["Fixtures", "is_async", "note_broken"]
 
 _MADE_BY_RUN: Any = SimpleNamespace(scope="run", _scope=Scope.Session)
 
@@ -33,6 +33,12 @@ _MADE_BY_RUN: Any = SimpleNamespace(scope="run", _scope=Scope.Session)
 def is_async(function: object) -> bool:
     """Whether a fixture function is a coroutine function or an async generator function."""
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def note_broken(definition: FixtureDef[Any], request: SubRequest, error: BaseException) -> None:
+    """Let pytest finish a fixture whose set-up a cancellation or Ctrl-C ended: it knows of exceptions only."""
+    if definition.cached_result is None:
+        definition.cached_result = (None, definition.cache_key(request), (error, error.__traceback__))
 
 
 class Fixtures:

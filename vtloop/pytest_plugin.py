@@ -25,6 +25,7 @@ import pytest
 from vtloop.api import loop_factory
 from vtloop.errors import UsageError, VtloopError
 from vtloop.loop import EventLoop
+from vtloop.pytest_fixtures import note_broken
 from vtloop.pytest_item import VtloopFunction, is_async_test, plain_version
 from vtloop.pytest_report import quoted_id
 from vtloop.pytest_settings import Settings, add_options, drawn_seed, from_command_line, settings_of
@@ -198,13 +199,15 @@ def _not_async(name: str) -> str:
 def pytest_fixture_setup(fixturedef: Any, request: Any) -> Generator[None, Any, Any]:
     """Make async fixtures of our tests on the loop of the run; outermost, so that other plugins see plain ones."""
     item = request._pyfuncitem
-    replacement = item.fixture_function(fixturedef, request) if isinstance(item, VtloopFunction) else None
-    if replacement is None:
+    if not isinstance(item, VtloopFunction):
         return (yield)
     function = fixturedef.func
-    fixturedef.func = replacement
+    fixturedef.func = item.fixture_function(fixturedef, request) or function
     try:
         return (yield)
+    except BaseException as exc:
+        note_broken(fixturedef, request, exc)
+        raise
     finally:
         fixturedef.func = function
 
