@@ -101,12 +101,12 @@ class _Table:
         others = [name for name in need if name not in stars]
         room = self._width - _TIME - 2 - 3 * (len(need) - 1)
         widths: dict[str, int] = {}
-        slim = sum(min(max(SLIMMEST, width_of(self._story.label_of(name))), NARROWEST) for name in others)
+        slim = {name: min(max(SLIMMEST, width_of(self._story.label_of(name))), NARROWEST) for name in need}
         stars.remove(last)
         need[last] = min(need[last], WIDEST if len(need) < 3 else LAST)
-        for names, kept in (([last], slim + NARROWEST * len(stars)), (stars, slim), (others, 0)):
+        for names, kept in (([last], [*stars, *others]), (stars, others), (others, [])):
             for place, name in enumerate(sorted(names, key=need.__getitem__)):
-                share = (room - kept) // (len(names) - place)
+                share = (room - sum(slim[other] for other in kept)) // (len(names) - place)
                 widths[name] = max(min(need[name], share, WIDEST), 1)
                 room -= widths[name]
         return {name: widths[name] for name in need}
