@@ -555,6 +555,16 @@ def test_the_command_fits_the_folder_in_which_pytest_was_called(suite, pytester,
     suite(None, *shlex.split(section(first)[-1])[1:]).assert_outcomes(failed=1)
 
 
+def test_the_command_finds_the_test_when_the_root_folder_is_elsewhere(suite, pytester):
+    suite("")
+    root, folder = pytester.mkdir("root"), pytester.mkdir("sub") / "deep"
+    folder.mkdir()
+    (folder / "test_there.py").write_text((pytester.path / "test_it.py").read_text() + ORDER)
+    command = section(suite(None, f"--rootdir={root}", "sub"))[-1]
+    assert command.startswith("pytest 'sub/deep/test_there.py::test_order' --vtloop-replay vt1.")
+    suite(None, *shlex.split(command)[1:]).assert_outcomes(failed=1)
+
+
 def test_a_replay_of_one_test_out_of_several(suite, pytester):
     source = ORDER + "\n@pytest.mark.vtloop\nasync def test_good():\n    pass\n"
     first = suite(source)

@@ -85,8 +85,8 @@ def quoted_id(item: pytest.Item) -> str:
     """The node id of ``item`` for the folder in which pytest was called, as one types it into a shell."""
     path, colons, rest = test_id(item).partition("::")
     here, root = item.config.invocation_params.dir, item.config.rootpath
-    if here != root:
-        path = os.path.relpath(root / path, here).replace(os.sep, "/")
+    if here != root or not (root / path).exists():  # a --rootdir elsewhere: the id is of no folder then
+        path = os.path.relpath(item.path, here).replace(os.sep, "/")
     node = f"{path}{colons}{rest}"
     return shlex.quote(node) if "'" in node else f"'{node}'"
 
