@@ -568,6 +568,22 @@ def test_healthy_tests_leave_no_warning_behind(suite):
     assert "Warning" not in result.stdout.str() + result.stderr.str()
 
 
+def test_a_test_may_go_into_its_folder_and_stay_there(suite, monkeypatch, pytester):
+    monkeypatch.chdir(pytester.path)  # brings the working folder back
+    result = suite(
+        """
+        import os
+
+        @pytest.mark.vtloop(runs=5)
+        async def test_it(tmp_path):
+            os.getcwd()
+            (tmp_path / "sub").mkdir()
+            os.chdir(tmp_path / "sub")
+        """
+    )
+    result.assert_outcomes(passed=1)
+
+
 def test_a_fixture_that_a_cancellation_ends_is_made_anew_in_the_next_run(suite):
     result = suite(
         """

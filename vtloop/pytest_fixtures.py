@@ -15,6 +15,8 @@ import asyncio
 import inspect
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -108,10 +110,17 @@ class Fixtures:
         return value
 
     def drop_folder(self) -> None:
-        """Remove the ``tmp_path`` of a run that passed: a thousand runs would leave a thousand folders."""
+        """Remove the ``tmp_path`` of a run that passed: a thousand runs would leave a thousand folders.
+
+        Not one that the test went into and did not leave: without a working folder the next run could do nothing.
+        """
         folder = self._last_folder
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        if folder is None:
+            return
+        with suppress(OSError):  # the working folder is gone already
+            here = Path.cwd()
+            if folder not in (here, *here.parents):
+                shutil.rmtree(folder, ignore_errors=True)
 
     _last_folder: Any = None
 
