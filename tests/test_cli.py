@@ -731,6 +731,12 @@ def test_a_mistake_is_told_in_one_sentence(cli, words, message):
     assert err.startswith(f"vtloop: {message}")
 
 
+def test_a_glob_that_the_shell_has_filled_in_is_hinted_at(cli):
+    _, _, err = cli("explore", "programs.py:fine", "--cancel", "client-1.txt", "client-2.txt")
+    assert err.startswith("vtloop: unknown arguments: client-2.txt; ")
+    assert err.endswith("; a glob: in quotes\n")
+
+
 def test_a_token_alone_and_options_beside_a_token_are_refused(cli):
     token = shlex.split(last_line(cli("run", "programs.py:fails")[1]))[2]
     assert "a token does not name its program; give the TARGET after it" in cli("replay", token)[2]

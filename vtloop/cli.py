@@ -62,7 +62,8 @@ class _Parser(argparse.ArgumentParser):
         if message.startswith("unrecognized arguments: "):
             flags = ", ".join(_flag(name) for name in _OPTIONS)
             message = (
-                f"unknown {message[13:]}; options of a run: {flags}, --exact-time; arguments of a script: after --"
+                f"unknown {message[13:]}; options of a run: {flags}, --exact-time; arguments of a script: after --; "
+                "a glob: in quotes"
             )
         command = self.prog.removeprefix("vtloop").strip()
         raise UsageError(f"{command}: {message}" if command else message)
