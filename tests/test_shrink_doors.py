@@ -331,3 +331,12 @@ def test_shrunk_runs_have_fixtures_of_their_own(suite):
     result.assert_outcomes(failed=1)
     result.stdout.no_fnmatch_line("*assert made ==*E*")
     assert "asyncio's own order, except 1 choice:" in section(result)
+
+
+def test_a_stored_failure_that_fails_still_is_told_as_such(cli):
+    cli("explore", "program.py:race")
+    (path,) = stored()
+    status, out, _ = cli("explore", "program.py:race")
+    assert status == 1
+    assert f"the stored failure {path} fails still" in out
+    assert stored() == [path]

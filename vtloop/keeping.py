@@ -85,6 +85,7 @@ def settle(stored: Sequence[Stored], passed: Sequence[int], misfits: Sequence[in
             fixed = store.mark_fixed(one)
             where = f" as {fixed}" if fixed is not None else ""
             notes.append(f"the stored failure {one.path} passes now: marked fixed{where}, and still tried first")
-        elif place == failed and one.fixed:
-            notes.append(f"the stored failure {one.path} was marked fixed and fails again")
+        elif place == failed:
+            came = "was marked fixed and fails again" if one.fixed else "fails still"
+            notes.append(f"the stored failure {one.path} {came}")
     return notes
