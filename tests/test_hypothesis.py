@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import re
 from pathlib import Path
 
@@ -393,6 +394,23 @@ def test_below_given_an_exploration_says_its_data_and_its_seed():
     assert "count=2" in told(error)
     assert re.search(r"seed \d+, scheduler ", told(error))
     assert re.search(r"vtloop\.replay\('vt1\.\S+', main\)", told(error))
+
+
+def test_below_given_only_the_example_that_is_shown_is_made_small():
+    made = []
+
+    @settings(PLAIN, max_examples=30)
+    @given(count=st.integers(2, 6))
+    @vtloop.test(runs=20)
+    async def test(count):
+        made.append(count)
+        await in_order(count if count > 3 else 1)
+
+    error = failing(test)
+    assert "shrunk in" in told(error)
+    tried = [(count, len(list(runs))) for count, runs in itertools.groupby(made)]
+    fails = [runs for count, runs in tried if count > 3]
+    assert max(fails[:-1]) < 10 < fails[-1]
 
 
 # -- what is refused -----------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from vtloop.explore import Campaign, Exploration, Resources
 from vtloop.finding import Failure, failure_from
 from vtloop.loop import EventLoop
 from vtloop.options import FACTORY_DEFAULTS, RUN_DEFAULTS, resolve
-from vtloop.plan import Plan
+from vtloop.plan import Plan, for_an_example
 from vtloop.playback import replay_outcome
 from vtloop.run import Main, Outcome, execute
 from vtloop.shrink import REPLAYS, SECONDS, check_budget, shrunk_failure
@@ -227,7 +227,7 @@ def test(runs: int = 200, **options: Any) -> Callable[[Callable[P, Coroutine[Any
         @functools.wraps(function)
         def explored(*args: P.args, **kwargs: P.kwargs) -> None:
             run_once = functools.partial(execute, lambda: function(*args, **kwargs))
-            found = Campaign(plan, run_once, command=_python_command).search()
+            found = Campaign(for_an_example(plan), run_once, command=_python_command).search()
             if found.failure is not None:
                 _note(found.failure)
             found.check()

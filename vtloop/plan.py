@@ -7,6 +7,7 @@ Run ``i`` is a pure function of (base seed, ``i``, options): nothing is learnt f
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from vtloop.options import RUN_DEFAULTS, Options, check_level, check_scheduler, 
 from vtloop.schedulers.names import parse
 from vtloop.trace import REPLAY
 
-__all__ = ["LAGS", "STRETCHES", "Plan", "check_exact"]
+__all__ = ["LAGS", "STRETCHES", "Plan", "check_exact", "for_an_example"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,16 @@ def check_exact(exact_time: bool | None, options: Mapping[str, Any]) -> None:
     for name in ("lag", "stretch"):
         if exact_time and options.get(name):
             raise UsageError(f"exact_time=True and {name}={options[name]!r} contradict each other; give one of them")
+
+
+def for_an_example(plan: Plan) -> Plan:
+    """``plan`` without a shrink while Hypothesis tries examples: only the last one, which it shows, is made small.
+
+    Hypothesis tries hundreds before it shows one, and each shrink may take two seconds.
+    """
+    control = sys.modules.get("hypothesis.control")
+    context = getattr(getattr(control, "_current_build_context", None), "value", None)
+    return plan if getattr(context, "is_final", True) else dataclasses.replace(plan, shrink=False)
 
 
 def _bound(scheduler: Any) -> int:

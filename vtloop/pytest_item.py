@@ -25,6 +25,7 @@ from vtloop.explore import Campaign
 from vtloop.finding import Failure, failure_from
 from vtloop.loop import EventLoop
 from vtloop.options import Options
+from vtloop.plan import for_an_example
 from vtloop.playback import replay_loosely, replay_outcome
 from vtloop.pytest_debugger import stopping
 from vtloop.pytest_fixtures import Fixtures
@@ -170,7 +171,7 @@ class VtloopFunction(pytest.Function):
                 if self.config.getoption("usepdb", False):
                     plan = replace(plan, shrink=False)  # the debugger comes in at once, where the run was found to fail
                 before = account.runs
-                found = Campaign(plan, run_once, target=test_id(self), command=command).search()
+                found = Campaign(for_an_example(plan), run_once, target=test_id(self), command=command).search()
                 account.failure = found.failure
                 account.runs = before + found.runs  # playing back and shrinking are no runs of the test
             if known is not None and not again:
