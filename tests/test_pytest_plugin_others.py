@@ -385,3 +385,6 @@ def test_hypothesis_with_a_replayed_order(suite):
     again = suite(source, "--vtloop-replay", command.rpartition(" ")[2])
     again.assert_outcomes(failed=1)
     again.stdout.fnmatch_lines(["*assert *== *"])
+    stops = suite(source, "--vtloop-replay", command.rpartition(" ")[2], "--vtloop-until=5")
+    assert stops.ret == pytest.ExitCode.USAGE_ERROR
+    stops.stderr.fnmatch_lines(["ERROR: vtloop: --vtloop-until stops in one run; below @given each example has one"])

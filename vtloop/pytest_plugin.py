@@ -26,7 +26,7 @@ from vtloop.api import loop_factory
 from vtloop.errors import UsageError, VtloopError
 from vtloop.loop import EventLoop
 from vtloop.pytest_fixtures import note_broken
-from vtloop.pytest_item import VtloopFunction, is_async_test, plain_version
+from vtloop.pytest_item import VtloopFunction, inner_test, is_async_test, plain_version
 from vtloop.pytest_report import quoted_id
 from vtloop.pytest_settings import Settings, add_options, drawn_seed, from_command_line, settings_of
 from vtloop.store import FOLDER, Store
@@ -152,6 +152,8 @@ def _select_replayed(config: pytest.Config, items: list[pytest.Item]) -> None:
             f"pytest {quoted_id(chosen[0])} --vtloop-replay ..."
         )
         _refuse(config, chosen, sentence)
+    elif chosen and config.option.vtloop_until is not None and inner_test(chosen[0].real) is not None:
+        _refuse(config, chosen, "vtloop: --vtloop-until stops in one run; below @given each example has one")
     elif items and not chosen:
         _refuse(config, items, "vtloop: --vtloop-replay plays an async test back, and none is selected")
     elif chosen and len(chosen) < len(items):
