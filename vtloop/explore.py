@@ -173,12 +173,8 @@ class Campaign:
             if crowd is not None and self.upto > first and (took := time.perf_counter() - began) > WARM_UP:
                 return self._search_elsewhere(crowd, took / (self.upto - first))
             outcome = self._maker.make(self.upto, **self._how)
-            failed = _ended_it(outcome)
-            self._made(outcome.order)
-            if failed:
+            if self._ends_with(outcome):
                 return outcome, self.upto - 1
-            if self._progress is not None:
-                self._progress(self.found)
         return None
 
     def _sweep(self) -> tuple[Outcome, int] | None:
@@ -188,14 +184,18 @@ class Campaign:
             if self.upto >= self._last or not self._may_go_on():
                 break
             outcome = sweep.make(deviations, **self._how)
-            failed = _ended_it(outcome)
-            self._made(outcome.order)
-            if failed:
+            if self._ends_with(outcome):
                 return outcome, self.upto - 1
-            if self._progress is not None:
-                self._progress(self.found)
         self.found.notes.append(sweep.note())
         return None
+
+    def _ends_with(self, outcome: Outcome) -> bool:
+        """Count a run that was made here; whether the exploration ends with it."""
+        failed = _ended_it(outcome)
+        self._made(outcome.order)
+        if not failed and self._progress is not None:
+            self._progress(self.found)
+        return failed
 
     def _made(self, order: int | None) -> None:
         """Count one run."""
