@@ -321,3 +321,30 @@ def test_a_choice_with_too_few_options_now_is_refused():
         vtloop.ReplayError, match=r"recorded: choose: \d of 9 after Task-1 step \d; now there are only 3"
     ):
         vtloop.replay(outcome.trace(), partial(main, 3))
+
+
+def test_an_earlier_failure_of_the_same_kind_does_not_pass_for_the_recorded_one():
+    broken = []
+
+    async def main():
+        tick, log = asyncio.Event(), []
+
+        async def one(name):
+            await tick.wait()
+            log.append(name)
+
+        tasks = [asyncio.create_task(one(name), name=name) for name in "ab"]
+        await asyncio.sleep(1)
+        if broken:
+            raise ValueError("too early")
+        tick.set()
+        await asyncio.gather(*tasks)
+        if log != ["a", "b"]:
+            raise ValueError(log)
+
+    trace = vtloop.explore(main).failure.trace
+    with pytest.raises(ValueError, match="'b', 'a'"):
+        vtloop.replay(trace, main)
+    broken.append(True)
+    with pytest.raises(vtloop.ReplayError, match="step 2"):
+        vtloop.replay(trace, main)

@@ -38,20 +38,20 @@ def replay_outcome(trace: Trace, run_once: Callable[..., Outcome], command: Comm
         raise outcome.error
     if isinstance(outcome.error, KeyboardInterrupt):
         return outcome  # cut short: what was not made does not count
-    same = outcome.error is not None and type(outcome.error).__name__ == trace.outcome.get("type")
-    if not same:
+    kind, place = outcome.signature
+    same = bool(kind) and kind == trace.outcome.get("type")
+    if not same or place != trace.outcome.get("place", place):
         for made in replays:
             made.finish()
-        if not replays and trace.check and outcome.check != trace.check:
-            recorded = trace.outcome.get("type") or "no failure"
-            ended = f"{type(outcome.error).__name__}" if outcome.error is not None else "no failure"
-            raise ReplayError(
-                "the recorded choices do not fit this program: the recorded run made "
-                f"{_count(trace.check)} choices and ended with {recorded}, now it "
-                f"makes {_count(outcome.check)} and ends with {ended}; the code or a library has changed, or the run "
-                f"depends on something that is not recorded ({SUSPECTS})",
-                data={"recorded": trace.check, "now": outcome.check},
-            )
+    if not same and not replays and trace.check and outcome.check != trace.check:
+        recorded = trace.outcome.get("type") or "no failure"
+        raise ReplayError(
+            "the recorded choices do not fit this program: the recorded run made "
+            f"{_count(trace.check)} choices and ended with {recorded}, now it "
+            f"makes {_count(outcome.check)} and ends with {kind or 'no failure'}; the code or a library has changed, or "
+            f"the run depends on something that is not recorded ({SUSPECTS})",
+            data={"recorded": trace.check, "now": outcome.check},
+        )
     return outcome
 
 
