@@ -48,8 +48,8 @@ def replay_outcome(trace: Trace, run_once: Callable[..., Outcome], command: Comm
         raise ReplayError(
             "the recorded choices do not fit this program: the recorded run made "
             f"{_count(trace.check)} choices and ended with {recorded}, now it "
-            f"makes {_count(outcome.check)} and ends with {kind or 'no failure'}; the code or a library has changed, or "
-            f"the run depends on something that is not recorded ({SUSPECTS})",
+            f"makes {_count(outcome.check)} and ends with {kind or 'no failure'}; the code or a library has changed, "
+            f"or the run depends on something that is not recorded ({SUSPECTS})",
             data={"recorded": trace.check, "now": outcome.check},
         )
     return outcome
