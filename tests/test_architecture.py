@@ -62,6 +62,8 @@ FLOORS = {
     # what a run was asked for and what it did, as data
     "options": 3,
     "orders": 0,
+    "wording": 0,
+    "collector": 0,
     "novelty": 0,
     "trace": 4,
     "keys": 4,

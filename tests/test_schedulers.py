@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from task_orders import orders
 
 import vtloop
 from vtloop.options import check_scheduler, resolve
@@ -26,20 +27,6 @@ from vtloop.schedulers.urw import UrwScheduler
 
 SEEDS = range(200)
 SEARCHING = (PctScheduler, PosScheduler, UrwScheduler, DelayScheduler, ReversedScheduler)
-
-
-def orders(scheduler: Any, tasks: int = 3, **options: Any) -> tuple[int, ...]:
-    """The order in which tasks that stand ready together run."""
-    log: list[int] = []
-
-    async def main() -> None:
-        async def one(number: int) -> None:
-            log.append(number)
-
-        await asyncio.gather(*(one(number) for number in range(tasks)))
-
-    vtloop.run(main, scheduler=scheduler, interleave="tasks", **options)
-    return tuple(log)
 
 
 # -- by name ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from itertools import groupby, pairwise, permutations
 from typing import Any
 
 import pytest
+from task_orders import orders
 
 import vtloop
 from vtloop.options import resolve
@@ -86,20 +87,6 @@ def line():
 
 def scheduler_of(name: str, seed: int) -> Scheduler:
     return make_scheduler(resolve(seed=seed, scheduler=name, interleave="tasks"))
-
-
-def orders(scheduler: Any, tasks: int = 3, **options: Any) -> tuple[int, ...]:
-    """The order in which tasks that stand ready together run."""
-    log: list[int] = []
-
-    async def main() -> None:
-        async def one(number: int) -> None:
-            log.append(number)
-
-        await asyncio.gather(*(one(number) for number in range(tasks)))
-
-    vtloop.run(main, scheduler=scheduler, interleave="tasks", **options)
-    return tuple(log)
 
 
 def three_steps(scheduler: str, seed: int) -> str:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from vtloop.chunks import frozen_heap
 from vtloop.clock import VirtualClock
+from vtloop.collector import frozen_heap
 from vtloop.entropy import RUNS_PER_SEED
 from vtloop.errors import ReplayError, UsageError
 from vtloop.explaining import explain

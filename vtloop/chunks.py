@@ -8,25 +8,25 @@ run again.  It must never decide which runs are made.
 
 from __future__ import annotations
 
-import gc
 import os
 import pickle
 import sys
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from vtloop.collector import frozen_heap
 from vtloop.plan import Plan
 from vtloop.trace import made_by
 
 if TYPE_CHECKING:
     from vtloop.run import Outcome
 
-__all__ = ["Chunk", "Execute", "Job", "Made", "Maker", "Program", "Ready", "Result", "frozen_heap", "work"]
+__all__ = ["Chunk", "Execute", "Job", "Made", "Maker", "Program", "Ready", "Result", "work"]
 
 Execute = Callable[..., "Outcome"]
 """Makes one run: ``execute(options, record=..., scheduler=..., command=..., track_order=...) -> Outcome``."""
@@ -173,24 +173,3 @@ def work(job: Job) -> Made:
             return Made(array("Q"), False, ("", ""), 0.0, made_by(), os.getpid(), f"{type(exc).__name__}: {exc}")
         with program.opened() as execute, frozen_heap(many=True, tidy=False):
             return Maker(job.plan, execute).chunk(job.chunk)
-
-
-@contextmanager
-def frozen_heap(many: bool, tidy: bool = True) -> Iterator[None]:
-    """Keep the collector away from between the runs, and for ``many`` runs from all that was there before them.
-
-    With ``tidy`` what is garbage before is collected first, which takes milliseconds.
-    """
-    collecting = gc.isenabled()
-    if many:
-        if tidy:
-            gc.collect()
-        gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if many:
-            gc.unfreeze()
-        if collecting:
-            gc.enable()

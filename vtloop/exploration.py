@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vtloop.wording import counted
+
 if TYPE_CHECKING:
     from vtloop.finding import Failure
 
@@ -44,13 +46,13 @@ class Exploration:
 
     def headline(self) -> str:
         """The numbers in one line."""
-        parts = [_counted(self.runs, "run")]
+        parts = [counted(self.runs, "run")]
         if self.distinct:  # none where a stored failure came back at once, or no loop was made
-            parts.append(_counted(self.distinct, "distinct order"))
+            parts.append(counted(self.distinct, "distinct order"))
         if self.unseen is not None:
             parts.append(f"about {100 * self.unseen:.0f} % unseen" if self.unseen >= 0.005 else "under 1 % unseen")
         if self.since_new:
-            parts.append(f"nothing new in the last {_counted(self.since_new, 'run')}")
+            parts.append(f"nothing new in the last {counted(self.since_new, 'run')}")
         rate = f" ({self.runs / self.elapsed:,.0f} runs/s)" if self.elapsed else ""
         return f"{', '.join(parts)}, {self.elapsed:.2f} s{rate}"
 
@@ -69,7 +71,3 @@ class Exploration:
             "notes": list(self.notes),
             "failure": self.failure.to_dict() if self.failure is not None else None,
         }
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from vtloop.chunks import Execute, Made, Maker, Ready, frozen_heap
+from vtloop.chunks import Execute, Made, Maker, Ready
 from vtloop.clock import seconds_text
+from vtloop.collector import frozen_heap
 from vtloop.errors import NondeterminismError, ReplayError, UsageError
 from vtloop.executors import Borrowed
 from vtloop.explaining import explain

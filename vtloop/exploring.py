@@ -26,6 +26,7 @@ from vtloop.resuming import Bookmark
 from vtloop.scripts import ScriptTarget
 from vtloop.store import FOLDER, Store
 from vtloop.targets import PytestTarget, Target, opened
+from vtloop.wording import counted
 
 __all__ = ["explore"]
 
@@ -113,7 +114,7 @@ def _explore(request: Request, target: Target, plan: Plan, resources: Resources)
 def _interrupted(request: Request, target: Target, found: Exploration, exc: BaseException) -> int:
     """Say how far it came; a failure that was being played back or made small is kept as it was found."""
     console, made, failure = request.console, found.runs, found.failure
-    runs = f"{made:,} run{'' if made == 1 else 's'}"
+    runs = counted(made, "run")
     if failure is None:
         console.say(f"{runs}, no failure found up to here")
     else:

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any
 
 from vtloop.clock import VirtualClock
+from vtloop.collector import uncollected
 from vtloop.deviations import worded
 from vtloop.errors import UsageError, VtloopError
 from vtloop.loop import EventLoop
@@ -184,7 +185,7 @@ def execute(
 
     # Collected by chance between the end of the loop and that of the run, a future whose exception nobody read would
     # fail the run once and not the next time.
-    with _uncollected(), background_failures(loop), Watchdog(loop, options.watchdog):
+    with uncollected(), background_failures(loop), Watchdog(loop, options.watchdog):
         try:
             outcome.value = loop.run_until_complete(_coroutine(main)) if drive is None else drive(loop, note_end)
         except BaseException as exc:
@@ -213,18 +214,6 @@ def _prepared(
         loop.use_scheduler(made, recording or made.observer)
         outcome.listed = made.listed
     return loop, outcome
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No automatic garbage collection."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 class _End:

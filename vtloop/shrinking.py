@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vtloop.api import replay_outcome
-from vtloop.chunks import frozen_heap
+from vtloop.collector import frozen_heap
 from vtloop.commands import Quiet, Request
 from vtloop.console import failure_text
 from vtloop.errors import UsageError

@@ -15,6 +15,7 @@ from vtloop.options import Options, with_values
 from vtloop.plan import Plan
 from vtloop.schedulers.enumeration import Deviations, Enumeration
 from vtloop.schedulers.exhaustive import ExhaustiveScheduler
+from vtloop.wording import counted
 
 if TYPE_CHECKING:
     from vtloop.run import Outcome
@@ -60,19 +61,15 @@ class Sweep:
     def note(self) -> str:
         """What was run, and what was not."""
         schedules = self._schedules
-        what = f"with at most {_counted(schedules.bound, 'deviation')} at level {self._plan.ceiling!r}"
+        what = f"with at most {counted(schedules.bound, 'deviation')} at level {self._plan.ceiling!r}"
         if not schedules.complete:
             fewer = f"; all with at most {schedules.depth - 1:,} were run" if schedules.depth else ""
             return f"stopped after {self._made:,} of more schedules {what}{fewer}"
         return (
-            f"all {_counted(schedules.count, 'schedule')} {what} {'was' if schedules.count == 1 else 'were'} run; not "
+            f"all {counted(schedules.count, 'schedule')} {what} {'was' if schedules.count == 1 else 'were'} run; not "
             f"covered: orders that deviate more often, other lengths of sleeps and steps, other inputs"
         )
 
 
 def _in_asyncios_order(options: Options) -> Options:
     return with_values(options, seed=None, scheduler="fifo", interleave="timing")
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from multiprocessing import connection, sharedctypes
 from typing import Any
 
-from vtloop.chunks import Chunk, Maker, Program, Result, frozen_heap
+from vtloop.chunks import Chunk, Maker, Program, Result
+from vtloop.collector import frozen_heap
 from vtloop.errors import UsageError, VtloopError
 from vtloop.options import RUN_DEFAULTS
 from vtloop.plan import Plan

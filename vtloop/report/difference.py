@@ -16,6 +16,7 @@ from vtloop.clock import seconds_text
 from vtloop.report.cells import clipped, padded
 from vtloop.report.choices import Told, did, first_line, line_text, told_choices, woken
 from vtloop.report.story import Moment, Story, when
+from vtloop.wording import counted
 
 __all__ = ["Difference", "compare", "difference_lines", "parting_lines"]
 
@@ -117,9 +118,9 @@ def parting_lines(failing: Story, passing: Story, found: Difference) -> list[str
     dropped = max(failing.dropped, passing.dropped)
     if dropped and not found.common:
         return []  # they parted before what is kept
-    shared = f"{_count(found.common)} in common" if found.common else "nothing in common"
+    shared = f"{counted(found.common, 'event')} in common" if found.common else "nothing in common"
     if dropped:
-        shared = f"the last {_count(found.common)} before they part are the same"
+        shared = f"the last {counted(found.common, 'event')} before they part are the same"
     until = f", up to t={when(found.until_ns)}" if found.common else ""
     here, there = _first(failing, found.a), _first(passing, found.b)
     made = _made_there(failing, found)
@@ -146,11 +147,7 @@ def _within(story: Story, told: Told, step: Moment) -> bool:
 def _common(found: Difference) -> str:
     if not found.common:
         return "nothing in common: the first events differ"
-    return f"in common: {_count(found.common)}, up to t={when(found.until_ns)}"
-
-
-def _count(events: int) -> str:
-    return "1 event" if events == 1 else f"{events:,} events"
+    return f"in common: {counted(found.common, 'event')}, up to t={when(found.until_ns)}"
 
 
 def _first(story: Story, moment: Moment | None) -> str:

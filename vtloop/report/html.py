@@ -15,6 +15,7 @@ from vtloop.report.choices import Told, did, waiting, woken
 from vtloop.report.picture import Picture
 from vtloop.report.scene import Scene, scene_of
 from vtloop.report.story import Lane, Moment, Spot, Story, when
+from vtloop.wording import counted
 
 __all__ = ["MOST_CHOICES", "MOST_EVENTS", "MOST_LANES", "MOST_ROWS", "page"]
 
@@ -77,7 +78,7 @@ def _file(story: Story) -> str:
 
 def _hidden(scene: Scene) -> str:
     tasks = "1 other task" if scene.hidden == 1 else f"{scene.hidden:,} other tasks"
-    return f"{tasks} with {scene.hidden_events:,} step{'' if scene.hidden_events == 1 else 's'}"
+    return f"{tasks} with {counted(scene.hidden_events, 'step')}"
 
 
 def _asset(name: str) -> str:

@@ -15,6 +15,7 @@ from vtloop.report.cells import clipped, padded, width_of
 from vtloop.report.choices import Told, did, shown_lines, waiting, woken
 from vtloop.report.scene import Fold, Scene, scene_of
 from vtloop.report.story import Moment, Spot, Story, fitted, when
+from vtloop.wording import counted
 
 __all__ = ["table"]
 
@@ -81,7 +82,7 @@ class _Table:
             elif row.kind == "turn":
                 lines.append(self._across(row, "the turn ends: timers now due join"))
         if scene.hidden:
-            what = f"{scene.hidden} other task{'' if scene.hidden == 1 else 's'} with {_steps(scene.hidden_events)}"
+            what = f"{scene.hidden} other task{'' if scene.hidden == 1 else 's'} with {counted(scene.hidden_events, 'step')}"
             lines.append(f"left out: {what}")
         return [*lines, self._rule("="), *self._end()]
 
@@ -225,7 +226,3 @@ def _wrapped(text: str, width: int) -> list[str]:
     cut = text.rfind(" ", 5, width + 1)
     cut = cut if cut > 0 else width
     return [text[:cut], f"     {text[cut:].strip()}"]
-
-
-def _steps(count: int) -> str:
-    return "1 step" if count == 1 else f"{count:,} steps"
