@@ -82,8 +82,8 @@ class _Table:
             elif row.kind == "turn":
                 lines.append(self._across(row, "the turn ends: timers now due join"))
         if scene.hidden:
-            what = f"{scene.hidden} other task{'' if scene.hidden == 1 else 's'} with {counted(scene.hidden_events, 'step')}"
-            lines.append(f"left out: {what}")
+            tasks = f"{scene.hidden} other task{'' if scene.hidden == 1 else 's'}"
+            lines.append(f"left out: {tasks} with {counted(scene.hidden_events, 'step')}")
         return [*lines, self._rule("="), *self._end()]
 
     # -- rows ---------------------------------------------------------------------------------------------------
