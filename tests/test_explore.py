@@ -243,7 +243,7 @@ def test_a_run_depends_on_its_number_alone_and_not_on_how_many_there_are():
         ({"exact_time": "yes"}, "True, False or None"),
         ({"interleave": "all"}, "'timing', 'wakeups', 'tasks'"),
         ({"scheduler": "best"}, "'portfolio'"),
-        ({"blocking": 1}, "unknown option 'blocking'"),
+        ({"threads": 1}, "unknown option 'threads'"),
     ],
 )
 def test_options_of_an_exploration_are_checked(options, words):

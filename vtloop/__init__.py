@@ -17,6 +17,7 @@ from vtloop.errors import (
     TraceError,
     UsageError,
     VtloopError,
+    VtloopWarning,
 )
 from vtloop.explore import Exploration
 from vtloop.finding import Failure, failure_of
@@ -64,4 +65,5 @@ __all__ = [
     "EscapeError",
     "ReplayError",
     "NondeterminismError",
+    "VtloopWarning",
 ]

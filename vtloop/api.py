@@ -27,6 +27,7 @@ from vtloop.playback import replay_outcome
 from vtloop.run import Main, Outcome, execute
 from vtloop.shrink import REPLAYS, SECONDS, check_budget, shrunk_failure
 from vtloop.trace import Trace, read
+from vtloop.warned import emit
 
 __all__ = ["elapsed", "explore", "loop_factory", "replay", "replay_outcome", "run", "shrink", "test"]
 
@@ -120,6 +121,7 @@ def explore(
         raise UsageError(f"explore needs a function that gives a new coroutine for every run, got {main!r}")
     run_once = functools.partial(execute, main)
     found = Campaign(plan, run_once, command=_python_command, resources=resources, count_orders=True).search()
+    emit(found.warnings, 2, failed=found.failure is not None)
     if found.failure is not None:
         _note(found.failure)
     return found
@@ -181,7 +183,8 @@ def _note(failure: Failure) -> None:
 
 
 def _deliver(outcome: Outcome) -> Any:
-    """Return or raise what came of a run."""
+    """Return or raise what came of a run; warn of what it did not fail with, at the caller of our caller."""
+    emit(outcome.warnings, 3, failed=outcome.error is not None)
     if outcome.error is None:
         return outcome.value
     if not isinstance(outcome.error, (KeyboardInterrupt, SystemExit, UsageError)):
@@ -228,6 +231,7 @@ def test(runs: int = 200, **options: Any) -> Callable[[Callable[P, Coroutine[Any
         def explored(*args: P.args, **kwargs: P.kwargs) -> None:
             run_once = functools.partial(execute, lambda: function(*args, **kwargs))
             found = Campaign(for_an_example(plan), run_once, command=_python_command).search()
+            emit(found.warnings, 2, failed=found.failure is not None)
             if found.failure is not None:
                 _note(found.failure)
             found.check()

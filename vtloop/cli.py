@@ -19,7 +19,7 @@ from vtloop import checking, commands, comparing, exploring, listing, replaying,
 from vtloop.commands import Request
 from vtloop.console import Console
 from vtloop.errors import NondeterminismError, ReplayError, UsageError, allowed
-from vtloop.options import SCHEDULERS, Options
+from vtloop.options import SCHEDULERS, WORDS, Options
 from vtloop.ready import LEVELS
 from vtloop.shrink import REPLAYS, SECONDS
 from vtloop.targets import FORMS
@@ -219,6 +219,7 @@ _OPTIONS = {field.name: str(field.type) for field in dataclasses.fields(Options)
 """The options of a run with their types as written in `Options`."""
 
 _ALLOWED = {"scheduler": ", ".join(SCHEDULERS), "interleave": ", ".join(LEVELS)}
+_ALLOWED |= {name: ", ".join(word for word in words if word is not None) for name, words in WORDS.items()}
 
 
 def _add_options(parser: _Parser) -> None:
@@ -239,7 +240,7 @@ def _add_options(parser: _Parser) -> None:
             metavar = {"seed": "S", "stretch": "SHARE"}.get(name, "N" if kind.startswith("int") else "SECONDS")
             how.update(type=_number(flag, kind, name), metavar=metavar)
         else:
-            how.update(metavar="NAME")
+            how.update(metavar="WORD" if name in WORDS else "NAME")
         group.add_argument(flag, **how)
     group.add_argument(
         "--exact-time", action="store_true", help="No run has lag or stretch: exact times can be asserted."

@@ -105,6 +105,7 @@ def ended(console: Console, target: Target, outcome: Outcome, data: dict[str, An
     """Say how a single run ended; the exit status."""
     error = outcome.error
     data |= outcome_data(outcome)
+    console.warn(outcome.warnings)
     if error is None:
         passed = seconds_text(outcome.time_ns - round(outcome.options.start * 1e9))
         took = f"{passed} s of virtual time, {outcome.steps} steps"

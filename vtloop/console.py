@@ -13,13 +13,14 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from vtloop.diagnosis.verdict import EVENTS
 from vtloop.errors import VtloopError
 from vtloop.finding import Failure
 from vtloop.run import Outcome
+from vtloop.warned import Warned
 
 if TYPE_CHECKING:
     from vtloop.explore import Exploration
@@ -64,6 +65,11 @@ class Console:
         """Print a line that is no finding, to standard error."""
         self.clear()
         self._write(sys.stderr, f"vtloop: {line}\n")
+
+    def warn(self, warned: Iterable[Warned]) -> None:
+        """Print warnings, to standard error."""
+        for one in warned:
+            self.note(f"warning: {one}")
 
     def progress(self, total: int, budget: float | None = None) -> Callable[[Exploration], None]:
         """What to call with what was found up to now; draws one line on a terminal, nothing in a pipe."""
@@ -214,4 +220,5 @@ def outcome_data(outcome: Outcome) -> dict[str, Any]:
         "time": outcome.time_ns / 1e9,
         "steps": outcome.steps,
         "reproducible": outcome.reproducible,
+        "warnings": [one.to_dict() for one in outcome.warnings],
     }

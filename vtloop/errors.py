@@ -23,6 +23,7 @@ __all__ = [
     "TraceError",
     "UsageError",
     "VtloopError",
+    "VtloopWarning",
     "allowed",
 ]
 
@@ -48,6 +49,10 @@ class VtloopError(Exception):
     def to_dict(self) -> dict[str, Any]:
         """The same facts as `report`, as a dict that `json.dumps` accepts."""
         return {"error": type(self).__name__, "message": str(self), **self.data}
+
+
+class VtloopWarning(UserWarning):
+    """Something that a run did not fail with and somebody should look at: a leak, a suspicion."""
 
 
 class UsageError(VtloopError, ValueError):

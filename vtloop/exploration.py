@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vtloop.warned import Warned
 from vtloop.wording import counted
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Exploration:
         since_new: How many runs were made since the last one that took a new order.
         elapsed: Real seconds that the runs took, without playing the failure back and shrinking it.
         notes: What else a reader should know.
+        warnings: What runs did not fail with and somebody should look at, each once.
     """
 
     runs: int = 0
@@ -37,6 +39,7 @@ class Exploration:
     since_new: int = 0
     elapsed: float = 0.0
     notes: list[str] = field(default_factory=list)
+    warnings: list[Warned] = field(default_factory=list)
 
     def check(self) -> Exploration:
         """Raise the failure's own error, with the summary as a note; the exploration itself when it is clean."""
@@ -58,7 +61,8 @@ class Exploration:
 
     def __str__(self) -> str:
         found = ["no failure found"] if self.failure is None else ["FAILED", self.failure.report()]
-        return "\n".join([self.headline(), *self.notes, *found])
+        warned = [f"warning: {one}" for one in self.warnings]
+        return "\n".join([self.headline(), *self.notes, *warned, *found])
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON-ready values."""
@@ -69,5 +73,6 @@ class Exploration:
             "since_new": self.since_new,
             "elapsed": self.elapsed,
             "notes": list(self.notes),
+            "warnings": [one.to_dict() for one in self.warnings],
             "failure": self.failure.to_dict() if self.failure is not None else None,
         }

@@ -33,6 +33,7 @@ from vtloop.schedulers.replay import SUSPECTS, FlatReplay
 from vtloop.shrink import shrunk_failure
 from vtloop.sweep import Sweep
 from vtloop.trace import REPLAY, Trace, made_by
+from vtloop.warned import distinct
 from vtloop.workers import Processes
 
 __all__ = ["Campaign", "Execute", "Exploration", "Resources"]
@@ -194,6 +195,8 @@ class Campaign:
         """Count a run that was made here; whether the exploration ends with it."""
         failed = _ended_it(outcome)
         self._made(outcome.order)
+        if outcome.warnings:
+            self.found.warnings = distinct([*self.found.warnings, *outcome.warnings])
         if not failed and self._progress is not None:
             self._progress(self.found)
         return failed

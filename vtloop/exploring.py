@@ -138,10 +138,11 @@ def _explored(
 ) -> int:
     """Print what was found; a failure takes the place of the stored one that ``returned``."""
     failure = found.failure
+    console.warn(found.warnings)
     if failure is None:
         if not found.distinct and isinstance(target, ScriptTarget):
             found.notes.append(NO_LOOP)
-        console.say(str(found))
+        console.say(found.headline(), *found.notes, "no failure found")
         console.data({**data, **found.to_dict()})
         return 0
     path = keep(failure, target, always=True, instead_of=returned)

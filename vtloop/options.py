@@ -18,6 +18,7 @@ __all__ = [
     "OPTION_NAMES",
     "RUN_DEFAULTS",
     "SCHEDULERS",
+    "WORDS",
     "Options",
     "check_level",
     "resolve",
@@ -46,6 +47,10 @@ class Options:
         watchdog: Real seconds after which a single step that does not return is cut; None for never.
         patience: Real seconds for which the loop waits for real threads, the clock frozen; None for ever.
         daemons: Globs over task names and coroutine qualnames that mark background tasks.
+        blocking: What becomes of a call that blocks the loop, such as ``time.sleep``: "raise" a `BlockingCallError`,
+            "virtual" (sleeping moves the clock, other calls really block), or "allow" it.
+        leaks: What becomes of work left behind at the end of a run: "error", "warn" or "allow" for every kind of it;
+            None for each kind's own default.
     """
 
     seed: int | None = None
@@ -61,6 +66,8 @@ class Options:
     watchdog: float | None = None
     patience: float | None = None
     daemons: tuple[str, ...] = ()
+    blocking: str = "allow"
+    leaks: str | None = "allow"
 
     def changed(self, base: Options) -> dict[str, Any]:
         """The options that differ from ``base``, by name."""
@@ -71,10 +78,16 @@ class Options:
 _FIELDS = dataclasses.fields(Options)
 OPTION_NAMES = tuple(field.name for field in _FIELDS)
 
-FACTORY_DEFAULTS = Options()
-"""What ``EventLoop()`` has: no budget, no watchdog."""
+WORDS: dict[str, tuple[str | None, ...]] = {
+    "blocking": ("raise", "virtual", "allow"),
+    "leaks": ("error", "warn", "allow", None),
+}
+"""The values of the options that are one of a few words."""
 
-RUN_DEFAULTS = Options(max_steps=10_000_000, watchdog=10.0, patience=30.0)
+FACTORY_DEFAULTS = Options()
+"""What ``EventLoop()`` has: no budget, no watchdog, no eye on blocking calls and leaks."""
+
+RUN_DEFAULTS = Options(max_steps=10_000_000, watchdog=10.0, patience=30.0, blocking="raise", leaks=None)
 """What ``vtloop.run``, ``explore`` and the pytest plugin have."""
 
 
@@ -104,6 +117,9 @@ def resolve(base: Options = FACTORY_DEFAULTS, **given: Any) -> Options:
     for name in ("daemons", "cancel"):
         if name in values:
             values[name] = _globs(name, values[name])
+    for name, words in WORDS.items():
+        if name in values and values[name] not in words:
+            raise UsageError(f"unknown {name}={values[name]!r}; {allowed(words)}")
     for name in ("lag", "stretch"):
         if values.get(name) and chosen == "fifo":
             raise UsageError(f"{name}={values[name]!r} needs a seed; without one time is exact")

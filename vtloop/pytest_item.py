@@ -37,6 +37,7 @@ from vtloop.report.telling import hand_over, recorder_for, refuse, story_of, wan
 from vtloop.run import Outcome, execute
 from vtloop.store import Store
 from vtloop.trace import REPLAY, Trace
+from vtloop.warned import emit_at
 
 __all__ = ["VtloopFunction", "inner_test", "is_async_test", "plain_version"]
 
@@ -156,7 +157,7 @@ class VtloopFunction(pytest.Function):
         run_once = functools.partial(self._run_once, body, interactive=stored)
         account, plan = self.account, self.settings.plan
         command = self._command
-        account.failure = None
+        account.failure, account.warnings = None, []
         known = self._known = None if self.replays is not None or not stored else self._stored_failures()
         if self.replays is not None:
             account.failure = self._replay(self.replays, run_once, exactly=stored)
@@ -165,6 +166,7 @@ class VtloopFunction(pytest.Function):
             again = account.failure is not None
             if account.failure is None and plan is None:
                 outcome = run_once(self.settings.options, record=True, command=command)
+                account.warnings = outcome.warnings
                 if outcome.error is not None:
                     account.failure = failure_from(outcome, 0, test_id(self), command)
             elif account.failure is None and plan is not None:
@@ -172,10 +174,12 @@ class VtloopFunction(pytest.Function):
                     plan = replace(plan, shrink=False)  # the debugger comes in at once, where the run was found to fail
                 before = account.runs
                 found = Campaign(for_an_example(plan), run_once, target=test_id(self), command=command).search()
-                account.failure = found.failure
+                account.failure, account.warnings = found.failure, found.warnings
                 account.runs = before + found.runs  # playing back and shrinking are no runs of the test
             if known is not None and not again:
                 known.ended(account.failure)
+        path, line, _ = self.location
+        emit_at(account.warnings, str(self.config.rootpath / path), (line or 0) + 1, account.failure is not None)
         if account.failure is not None:
             raise account.failure.error
 
@@ -264,6 +268,7 @@ class VtloopFunction(pytest.Function):
             outcome = replay_outcome(trace, stopping(self.config, run_once), command)
         else:
             outcome = replay_loosely(trace, run_once, command)
+        self.account.warnings = outcome.warnings
         if outcome.error is None:
             return None
         return tell(failure_from(outcome, 0, test_id(self), command), outcome)

@@ -25,6 +25,7 @@ from _pytest.outcomes import Exit, Skipped, XFailed
 from vtloop.errors import VtloopError
 from vtloop.finding import Failure
 from vtloop.store import Store
+from vtloop.warned import Warned
 
 __all__ = ["PASSED_ON", "Account", "describe", "own_frames", "quoted_id", "replay_command", "test_id"]
 
@@ -46,12 +47,14 @@ class Account:
         failure: The failure found, if any.
         notes: What became of a stored failure.
         replayed: Whether this was a replay that the user asked for.
+        warnings: What the runs did not fail with and somebody should look at.
     """
 
     runs: int = 0
     failure: Failure | None = None
     notes: list[str] = field(default_factory=list)
     replayed: bool = False
+    warnings: list[Warned] = field(default_factory=list)
 
 
 def own_frames(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> Traceback:

@@ -29,6 +29,9 @@ OWN_NAMES = ("runs", "seed", "scheduler", "interleave", "exact_time", "shrink", 
 NAMES = OWN_NAMES + tuple(name for name in OPTION_NAMES if name not in OWN_NAMES)
 """What the marker, and ``--vtloop-option``, accept."""
 
+UNMARKED = {"blocking": "virtual", "leaks": "warn"}
+"""What differs for tests that nobody has marked: they were written for another loop."""
+
 _DRAWN = pytest.StashKey[int]()
 
 FRESH = ("all", "async")
@@ -73,7 +76,7 @@ class Settings:
         for name in (*flags, *mark, *ini):
             if name not in NAMES:
                 raise UsageError(f"unknown option {name!r}; {allowed(NAMES)}")
-        given = _merged(ini, mark, flags)
+        given = _merged({} if marked else UNMARKED, ini, mark, flags)
         fresh = given.pop("fresh", "all")
         if fresh not in FRESH:
             raise UsageError(f"unknown fresh={fresh!r}; {allowed(FRESH)}")

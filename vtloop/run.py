@@ -28,6 +28,7 @@ from vtloop.orders import Take, order_of
 from vtloop.recording import Recording
 from vtloop.schedulers import Scheduler
 from vtloop.trace import Choice, Trace, check_of
+from vtloop.warned import Warned
 from vtloop.watchdog import Watchdog
 
 __all__ = [
@@ -80,6 +81,7 @@ class Outcome:
         log: What `order` is computed from; None when nobody asked for it.
         listed: The deviations that the run was told to make; None when its scheduler made its own.
         found: For a run played back: which run it was found by, as its trace has it.
+        warnings: What the run did not fail with and somebody should look at.
     """
 
     options: Options
@@ -94,6 +96,7 @@ class Outcome:
     log: list[Take] | None = None
     listed: tuple[Choice, ...] | None = None
     found: Mapping[str, Any] = field(default_factory=dict)
+    warnings: list[Warned] = field(default_factory=list)
 
     @property
     def order(self) -> int | None:
