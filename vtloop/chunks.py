@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from vtloop.collector import frozen_heap
 from vtloop.plan import Plan
 from vtloop.trace import made_by
+from vtloop.warned import Warned, distinct
 
 if TYPE_CHECKING:
     from vtloop.run import Outcome
@@ -80,6 +81,7 @@ class Made:
         worker: Python version and hash seed of the process that made it.
         pid: The number of that process.
         refused: Why the program could not be opened; None when it could.
+        warnings: What its runs did not fail with and somebody should look at, each once.
     """
 
     orders: array[int]
@@ -89,6 +91,7 @@ class Made:
     worker: dict[str, Any]
     pid: int
     refused: str | None = None
+    warnings: tuple[Warned, ...] = ()
 
 
 Result = tuple[Chunk, Made | Exception]
@@ -128,15 +131,18 @@ class Maker:
         began = time.perf_counter()
         signature = ("", "")
         failed = False
+        warned: list[Warned] = []
         for index in range(chunk.first, chunk.first + chunk.count):
             if note is not None:
                 note(index)
             outcome = self.make(index, track_order=True)
             orders.append((outcome.order or 0) & _MASK)
+            warned += outcome.warnings
             if outcome.error is not None:
                 failed, signature = True, outcome.signature
                 break
-        return Made(orders, failed, signature, time.perf_counter() - began, made_by(), os.getpid())
+        took = time.perf_counter() - began
+        return Made(orders, failed, signature, took, made_by(), os.getpid(), warnings=tuple(distinct(warned)))
 
 
 _MASK = (1 << 64) - 1

@@ -231,6 +231,8 @@ class Campaign:
                 for order in made.orders:
                     self._made(order)
                 failed = made if made.failed else None
+                if made.warnings:
+                    self.found.warnings = distinct([*self.found.warnings, *made.warnings])
                 self._note_worker(made)
             if self._progress is not None:
                 self._progress(self.found)
