@@ -260,7 +260,7 @@ async def reader() -> None:
         (shielding, "shield", None, "main waits for asyncio.shield of child"),
         (future, "future", "fut", "main waits for Future 'fut' that nothing can complete"),
         (executor, "executor call", None, "main waits for executor call"),
-        (thread, "executor call", None, "main waits for executor call (sleep)"),
+        (thread, "executor call", None, "main waits for executor call (sleep, still at work)"),
         (reader, "StreamReader.readline", "stream", "main waits for StreamReader.readline stream"),
     ],
 )
@@ -823,7 +823,7 @@ def test_a_thousand_tasks_at_one_place_are_one_entry_and_quick() -> None:
         return time.perf_counter() - started, report
 
     seconds, report = blocked(main, look)
-    assert "  1,000 tasks (Task-" in report and "and 997 more) wait for Future 'fut'" in report
+    assert "  1,000 tasks (Task-" in report and "and 997 more) wait for Future fut, each its own" in report
     assert len(report.splitlines()) < 15
     assert seconds < 0.25  # 0.02 s when the machine is quiet
 

@@ -22,8 +22,10 @@ __all__ = [
     "PRIMITIVES",
     "Primitive",
     "as_completed_todo",
+    "barrier_phase",
     "bound_exits",
     "chained_call",
+    "completion_queue",
     "condition_lock",
     "end_of",
     "entered_by_stack",
@@ -32,10 +34,12 @@ __all__ = [
     "gather_children",
     "generator_of_context",
     "group_children",
+    "is_shut_down",
     "shielded",
     "unfinished_items",
     "unread_exception",
     "unwrap",
+    "waiting_line",
 ]
 
 _AWAIT_WRAPPERS = frozenset(
@@ -51,10 +55,11 @@ class Primitive(NamedTuple):
     kind: str
     local: str
     code: CodeType
+    library: str = "asyncio"
 
 
 def _code(function: object) -> CodeType | None:
-    return getattr(function, "__code__", None)
+    return function if isinstance(function, CodeType) else getattr(function, "__code__", None)
 
 
 def _inner_code(function: object, name: str) -> CodeType | None:
@@ -67,6 +72,9 @@ def _inner_code(function: object, name: str) -> CodeType | None:
 
 
 def _primitives() -> dict[int, Primitive]:
+    # CPython: as_completed's own coroutine: a nested function on 3.11 and 3.12, a class's methods on 3.13.
+    completed = getattr(tasks, "_AsCompletedIterator", None)
+    nested = _inner_code(tasks.as_completed, "_wait_for_one")
     # CPython: the names of these locals ("self", "fs", "fut", "h", "func") in asyncio's own coroutines, 3.11-3.13.
     known: list[tuple[str, str, object]] = [
         ("Lock", "self", asyncio.Lock.acquire),
@@ -78,6 +86,15 @@ def _primitives() -> dict[int, Primitive]:
         ("Queue.put", "self", asyncio.Queue.put),
         ("Queue.join", "self", asyncio.Queue.join),
         ("TaskGroup", "self", asyncio.TaskGroup.__aexit__),
+        ("StreamReader.readuntil", "self", asyncio.StreamReader.readuntil),
+        ("StreamReader.readexactly", "self", asyncio.StreamReader.readexactly),
+        ("StreamReader.readline", "self", asyncio.StreamReader.readline),
+        ("StreamReader.read", "self", asyncio.StreamReader.read),
+        ("StreamWriter.drain", "self", asyncio.StreamWriter.drain),
+        ("StreamWriter.wait_closed", "self", asyncio.StreamWriter.wait_closed),
+        ("as_completed", "self", getattr(completed, "__anext__", None)),
+        ("as_completed", "self", getattr(completed, "_wait_for_one", None)),
+        ("as_completed", "done", nested),
         ("sleep", "h", asyncio.sleep),
         ("wait", "fs", asyncio.wait),
         ("wait_for", "fut", asyncio.wait_for),
@@ -94,6 +111,7 @@ AENTER = "__aenter__"
 # CPython: the functions these two define inside (3.11-3.13).
 _SHIELD_CALLBACK = _inner_code(tasks.shield, "_outer_done_callback")
 _CHAIN_CALLBACK = _inner_code(getattr(futures, "_chain_future", None), "_call_check_cancel")
+_COMPLETED_CALLBACK = _inner_code(tasks.as_completed, "_on_completion")
 
 
 def unwrap(awaitable: object) -> object | None:
@@ -165,10 +183,17 @@ def group_children(group: object) -> Iterable[asyncio.Task[Any]]:
     return tuple(getattr(group, "_tasks", ()))
 
 
-def as_completed_todo(scope: Mapping[str, Any]) -> Iterable[asyncio.Future[Any]]:
+def as_completed_todo(completed: object) -> Iterable[asyncio.Future[Any]]:
     """What `as_completed` still waits for, in no order; empty where the version does not show it."""
     # CPython: _AsCompletedIterator._todo, a set, 3.13; not to be seen from the coroutine on 3.11 and 3.12.
-    return tuple(getattr(scope.get("self"), "_todo", ()))
+    return tuple(getattr(completed, "_todo", ()))
+
+
+def completion_queue(future: object) -> object | None:
+    """Where `as_completed` puts this future when it is done (3.11 and 3.12); None when it does not wait for it."""
+    # CPython: as_completed's _on_completion closes over `done`, 3.11 and 3.12.
+    queue: object | None = _closed_over(future, _COMPLETED_CALLBACK, "done")
+    return queue
 
 
 def unfinished_items(queue: object) -> int | None:
@@ -176,6 +201,35 @@ def unfinished_items(queue: object) -> int | None:
     # CPython: Queue._unfinished_tasks, 3.11-3.13.
     count: int | None = getattr(queue, "_unfinished_tasks", None)
     return count
+
+
+def waiting_line(kind: str, primitive: object) -> Iterable[asyncio.Future[Any]]:
+    """The futures of those who wait for a primitive of asyncio, first in line first; empty where there is no line."""
+    # CPython: _waiters of Lock, Semaphore, Event and Condition (a deque or None); Queue._getters, _putters and
+    # _finished (an Event); Barrier._cond (a Condition); 3.11-3.13.
+    if kind.startswith("Queue."):
+        where = {"Queue.get": "_getters", "Queue.put": "_putters", "Queue.join": "_finished"}[kind]
+        found = getattr(primitive, where, ())
+        primitive = found if kind == "Queue.join" else None
+        waiters = getattr(primitive, "_waiters", ()) if kind == "Queue.join" else found
+    elif kind == "Barrier":
+        waiters = getattr(getattr(primitive, "_cond", None), "_waiters", ())
+    else:
+        waiters = getattr(primitive, "_waiters", ())
+    return tuple(waiters or ())
+
+
+def is_shut_down(queue: object) -> bool:
+    """Whether `Queue.shutdown` was called."""
+    # CPython: Queue._is_shutdown, 3.13.
+    return bool(getattr(queue, "_is_shutdown", False))
+
+
+def barrier_phase(barrier: object) -> str | None:
+    """``"filling"``, ``"draining"``, ``"resetting"`` or ``"broken"``; None when unknown."""
+    # CPython: Barrier._state, an enum whose members are named in capitals, 3.11-3.13.
+    name = getattr(getattr(barrier, "_state", None), "name", None)
+    return name.lower() if isinstance(name, str) else None
 
 
 def condition_lock(condition: object) -> object:

@@ -33,6 +33,8 @@ def origin_above(frame: FrameType | None) -> Origin:
     back = back.f_back
     if back is None:
         return (first, second)
+    if back.f_code.co_name == "start_soon" and back.f_back is not None:  # anyio's task group stands in between
+        back = back.f_back
     return (first, second, (back.f_code, back.f_lasti))
 
 

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from vtloop.anyio_waits import is_idle_worker
 from vtloop.diagnosis import verdict
 from vtloop.state import LoopState
 
@@ -111,6 +112,7 @@ class ExecutorCalls(LoopState):
         if executor is None and self._executor_shut:
             raise RuntimeError("Executor shutdown has been called")
         call = _Call(lambda: func(*args))
+        call.future.vtloop_function = func  # type: ignore[attr-defined]  # what a report names
         future: asyncio.Future[Any] = asyncio.wrap_future(call.future, loop=self)
         if not self._calls:
             self._calls = deque()
@@ -229,6 +231,7 @@ class ExecutorCalls(LoopState):
             and (thread in self._callers or thread not in self._known_threads)
             and thread not in own
             and not getattr(thread, "vtloop_own", False)
+            and not is_idle_worker(thread)
         ]
 
     def _hold_clock(self, deadline: int | None) -> bool:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType, TracebackType
 from typing import Any, NamedTuple
 
-from vtloop.cpython_waits import unwrap
+from vtloop import anyio_waits
+from vtloop.cpython_waits import PRIMITIVES, Primitive, unwrap
 
 __all__ = ["Link", "Place", "Places", "await_chain", "await_chain_traceback", "one_line", "plain_name", "shown_path"]
 
@@ -33,7 +34,7 @@ class Place:
     function: str
     source: str
     internal: bool
-    """True for asyncio's, contextlib's and vtloop's own code."""
+    """True for asyncio's, anyio's, contextlib's and vtloop's own code."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line} in {self.function}"
@@ -94,20 +95,28 @@ class Places:
         # Keyed by identity (hashing a code object hashes its bytecode); the value keeps the code object alive.
         self._known: dict[tuple[int, int], tuple[Place, CodeType]] = {}
         self._internal: dict[int, tuple[bool, CodeType]] = {}
+        self._anyio = anyio_waits.folder()
+        self._folders = (_ASYNCIO, _OWN) if self._anyio is None else (_ASYNCIO, _OWN, self._anyio)
+        self._primitives = PRIMITIVES if self._anyio is None else {**PRIMITIVES, **anyio_waits.primitives()}
 
     def is_internal(self, code: CodeType) -> bool:
-        """Whether the code is asyncio's, contextlib's or vtloop's own."""
+        """Whether the code is asyncio's, anyio's, contextlib's or vtloop's own."""
         known = self._internal.get(id(code))
         if known is None:
             file = code.co_filename
-            known = (file.startswith((_ASYNCIO, _OWN)) or file == _CONTEXTLIB, code)
+            known = (file.startswith(self._folders) or file == _CONTEXTLIB, code)
             self._internal[id(code)] = known
         return known[0]
 
-    @staticmethod
-    def is_asyncio(code: CodeType) -> bool:
-        """Whether the code is asyncio's."""
-        return code.co_filename.startswith(_ASYNCIO)
+    def library(self, code: CodeType) -> str | None:
+        """``"asyncio"`` or ``"anyio"``, when the code is theirs."""
+        if code.co_filename.startswith(_ASYNCIO):
+            return "asyncio"
+        return "anyio" if self._anyio is not None and code.co_filename.startswith(self._anyio) else None
+
+    def primitive(self, code: CodeType) -> Primitive | None:
+        """What a coroutine of asyncio or anyio waits for, by its code."""
+        return self._primitives.get(id(code))
 
     def of_frame(self, link: Link) -> Place:
         """Where the frame of a link stands."""

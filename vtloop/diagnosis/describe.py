@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vtloop.diagnosis.chains import Place
-from vtloop.diagnosis.waits import CycleStep, TaskWait, Wait, WaitGraph
+from vtloop.diagnosis.graph import HELD, CycleStep, TaskWait, Wait, WaitGraph
 
 __all__ = ["Group", "cause", "cycle_line", "facts", "groups", "hints", "listed", "place_data", "task_lines"]
 
@@ -28,6 +28,10 @@ _OUTLOOK = {
     "Queue.join": "that nothing can finish",
     "Lock": "that nothing can release",
     "Semaphore": "that nothing can release",
+    "CapacityLimiter": "that nothing can release",
+    "MemoryObjectReceiveStream.receive": "that nothing can feed",
+    "MemoryObjectSendStream.send": "that nothing can empty",
+    "BlockingPortal": "that nothing can stop",
     "future": "that nothing can complete",
     "wait_for": "that nothing can complete",
     "shield": "that nothing can complete",
@@ -43,6 +47,11 @@ _HINTS = {
     "Barrier": "fewer tasks came than the barrier has parties: did one fail on its way?",
     "Semaphore": "a permit was taken and not given back: use `async with`, which also releases on an exception.",
     "Lock": "the lock was taken and not given back: use `async with`, which also releases on an exception.",
+    "CapacityLimiter": "a token was borrowed and not given back: use `async with`, which also does so on an exception.",
+    "MemoryObjectReceiveStream.receive": (
+        "a receiving loop ends when every clone of the sending end is closed: use `async with send:` in each sender."
+    ),
+    "MemoryObjectSendStream.send": "the stream is full and nothing receives: is the receiver gone, or its buffer 0?",
     "future": "nobody is left to call `set_result()`: was whoever should do it cancelled, or did it fail?",
 }
 
@@ -81,28 +90,32 @@ def thing(wait: Wait, graph: WaitGraph) -> str:
     behind = [graph.tasks[i].label for i in wait.waits_on]
     if wait.kind == "task":
         return f"task {behind[0]}" if behind else "a task outside this run"
+    if wait.kind == "TaskGroup.start":
+        return f"TaskGroup.start of {listed(behind) or 'a task'}"
     if wait.kind == "future":
         return f"Future {wait.name!r}" if wait.name else "a Future without a name"
     words = _WORDS.get(wait.kind, wait.kind)
     if not wait.name and wait.kind in _NEED_A_NAME:
         words = f"{'an' if words[0] in 'AEIOU' else 'a'} {words} without a name"
     if wait.name:
-        words += f" on {wait.name}" if wait.kind.startswith("Queue.") else f" {wait.name}"
-    if behind and wait.kind not in ("Lock", "Semaphore"):
+        words += f" on {wait.name}" if wait.kind.startswith(("Queue.", "MemoryObject")) else f" {wait.name}"
+    if behind and wait.kind not in HELD:
         words += f" of {listed(behind)}"
     return words
 
 
 _WORDS = {"wait": "asyncio.wait", "wait_for": "asyncio.wait_for", "shield": "asyncio.shield"}
-_NEED_A_NAME = ("Lock", "Semaphore", "Event", "Condition", "Barrier")
+_NEED_A_NAME = (*HELD, "Event", "Condition", "Barrier")
 
 
 def phrase(wait: Wait, graph: WaitGraph, waiter: str = "") -> str:
     """`thing` with its detail and holders: ``Lock lock_b (held by right)``."""
     remarks = [wait.detail] if wait.detail else []
-    if wait.kind in ("Lock", "Semaphore"):
+    if wait.kind in HELD:
         if wait.holders:
             remarks.append(f"held by {'itself' if wait.holders == (waiter,) else listed(wait.holders)}")
+        elif wait.taken and wait.library == "anyio":
+            return f"{thing(wait, graph)} ({'; '.join([*remarks, 'holder unknown'])})"
         elif wait.taken:
             reason = "several tasks are inside its `async with`" if wait.ambiguous else "taken without `async with`"
             return f"{', '.join([thing(wait, graph), *remarks])}, holder unknown ({reason})"
@@ -166,13 +179,19 @@ def woken_by(wait: Wait, graph: WaitGraph) -> str | None:
     """Who or what could end the wait."""
     name = wait.name if wait.name and wait.name.replace(".", "").isidentifier() else None
     behind = listed([graph.tasks[i].label for i in wait.waits_on])
-    if wait.kind in ("Lock", "Semaphore"):
-        if wait.holders:
-            text = f"{listed(wait.holders)} leaving `async with`"
+    if wait.kind in HELD:
+        if wait.holders and not wait.waits_on:
+            text = "nobody"
+        elif wait.holders:
+            text = f"{listed(wait.holders)} {'releasing it' if wait.library == 'anyio' else 'leaving `async with`'}"
         elif wait.taken:
             text = "whoever took it, by `release()`"
         else:
             text = "nobody: it is free, its wake-up was lost"
+    elif wait.kind == "sleep" and wait.detail == "for ever":
+        text = "a cancellation only"
+    elif wait.kind == "TaskGroup.start":
+        text = _OTHER_WAKERS[wait.kind]
     elif wait.kind in _CALLS:
         text = f"`{name}.{_CALLS[wait.kind]}`" if name else f"its `{_CALLS[wait.kind]}`"
     elif behind:
@@ -191,9 +210,16 @@ _CALLS = {
     "Queue.get": "put()",
     "Queue.put": "get()",
     "Queue.join": "task_done()",
+    "BlockingPortal": "stop()",
     "future": "set_result()",
 }
-_OTHER_WAKERS = {"sleep": "its timer", "executor call": "its thread, when the call returns"}
+_OTHER_WAKERS = {
+    "sleep": "its timer",
+    "executor call": "its thread, when the call returns",
+    "MemoryObjectReceiveStream.receive": "a `send()` to its other end, or by closing that",
+    "MemoryObjectSendStream.send": "a `receive()` at its other end, or by closing that",
+    "TaskGroup.start": "its child calling `task_status.started()`",
+}
 
 
 def _at(place: Place) -> str:
@@ -215,14 +241,23 @@ def task_lines(group: Group, graph: WaitGraph, frames: int) -> list[str]:
         lines += [f"    {line}" for line in inner[1:]]
     tail = []
     if first.wait is not None:
-        same = all(t.wait == first.wait for t in group.tasks[:_MANY]) or len(group.tasks) == 1
+        wakers = {woken_by(t.wait, graph) for t in group.tasks[:_MANY] if t.wait is not None}
         itself = first.wait.holders == (first.label,)
-        waker = woken_by(first.wait, graph) if same and not itself else None
+        waker = wakers.pop() if len(wakers) == 1 and not itself else None
         tail += [f"could be woken by {waker}"] if waker else []
+        tail += _line_of(first.wait, graph) if all(t.wait == first.wait for t in group.tasks[:_MANY]) else []
     if first.created and not first.is_main:
         alike = all(t.created is first.created for t in group.tasks)
         tail.append(f"{'' if alike else 'first '}created at {first.created}")
     return [*lines, f"    {'; '.join(tail)}"] if tail else lines
+
+
+def _line_of(wait: Wait, graph: WaitGraph) -> list[str]:
+    """Who is woken first, where several stand in line."""
+    thing = graph.things[wait.thing] if wait.thing is not None else None
+    if thing is None or not thing.in_order or len(thing.waiters) < 2:
+        return []
+    return [f"in line: {listed([graph.tasks[i].label for i in thing.waiters])}"]
 
 
 def _head(group: Group, graph: WaitGraph) -> str:

@@ -1,9 +1,9 @@
-"""Who is inside ``async with`` of a lock, found at no cost to the running program.
+"""Who holds a lock: who is inside its ``async with``, found at no cost to the running program.
 
 Called by `waits`.  Inside ``async with lock`` the bound method ``lock.__aexit__`` waits on the value stack of the
 coroutine; the collector's view of the coroutine shows it.  The same method is there while ``__aenter__`` still waits
 for the lock, and while ``Condition.wait`` has given the lock away, so neither of these counts.  A lock taken by hand
-(``await lock.acquire()``) leaves no trace, and no task is blamed for it.
+(``await lock.acquire()``) leaves no trace, and no task is blamed for it.  anyio's locks and limiters know their owners.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from types import AsyncGeneratorType
 from typing import Any
 
+from vtloop import anyio_waits
 from vtloop.cpython_waits import (
     AENTER,
     CONDITION_WAIT,
-    PRIMITIVES,
     bound_exits,
     condition_lock,
     entered_by_stack,
@@ -48,7 +48,7 @@ class Holders:
         A lock has one holder.  When several tasks look like it, those that wait for the lock themselves gave it away
         by hand inside their ``async with``; when that leaves none or several, the holder is unknown.
         """
-        found = self._by_lock.get(id(condition_lock(primitive)), [])
+        found = self._by_lock.get(id(_lock_under(primitive)), [])
         if not issubclass(type(primitive), asyncio.Lock) or len(found) <= 1:
             return tuple(found)
         others = [i for i in found if i not in waiters]
@@ -56,16 +56,19 @@ class Holders:
 
     def candidates(self, primitive: object) -> int:
         """How many tasks are inside ``async with primitive`` for all that can be seen."""
-        return len(self._by_lock.get(id(condition_lock(primitive)), ()))
+        return len(self._by_lock.get(id(_lock_under(primitive)), ()))
 
-    def limit_of(self, index: int) -> str | None:
-        """When the nearest `asyncio.timeout` around a task's wait ends it."""
+    def limit_of(self, index: int, task: asyncio.Task[Any]) -> str | None:
+        """When the nearest `asyncio.timeout`, or anyio cancel scope, around a task's wait ends it."""
         when = self._limits.get(index)
+        scope = anyio_waits.scope_deadline(task)
+        if scope is not None:
+            when = scope if when is None else min(when, scope)
         return None if when is None or abs(when) >= 1e15 else f"t={seconds(round(when * 1e9))}"
 
     def _look_at(self, index: int, chain: Sequence[Link]) -> None:
         given_away = {
-            id(condition_lock(frame_locals(link.frame).get("self"))) for link in chain if link.code is CONDITION_WAIT
+            id(_lock_under(frame_locals(link.frame).get("self"))) for link in chain if link.code is CONDITION_WAIT
         }
         seen = {id(link.awaitable) for link in chain}
         for position, link in enumerate(chain):
@@ -78,8 +81,8 @@ class Holders:
                     entering = None  # one of its exits belongs to the `async with` that still waits
                 elif issubclass(type(manager), asyncio.Timeout):
                     self._limit(index, manager)
-                elif issubclass(type(manager), _HOLDABLE):
-                    lock = condition_lock(manager)
+                elif issubclass(type(manager), _HOLDABLE) or anyio_waits.is_holdable(manager):
+                    lock = _lock_under(manager)
                     if id(lock) not in given_away:
                         self._add(index, lock)
 
@@ -87,7 +90,7 @@ class Holders:
         """asyncio's own ``async with`` blocks are no news, except the timeout inside `wait_for`."""
         if not self._places.is_internal(link.code):
             return False
-        known = PRIMITIVES.get(id(link.code))
+        known = self._places.primitive(link.code)
         return known is None or known.kind != "wait_for"
 
     def _add(self, index: int, lock: object) -> None:
@@ -102,6 +105,11 @@ class Holders:
         when = timeout.when()
         if when is not None:
             self._limits[index] = min(when, self._limits.get(index, when))
+
+
+def _lock_under(manager: object) -> object:
+    """The lock under a condition of either library, and under anyio's adapters; else the object itself."""
+    return anyio_waits.lock_under(condition_lock(manager))
 
 
 def _managers(suspended: object, seen: set[int]) -> list[object]:

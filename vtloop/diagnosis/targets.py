@@ -1,31 +1,34 @@
 """What a task waits for, told from the last frames of its await chain and from the future itself.
 
-Called by `waits`.  The outermost frame of the asyncio code a chain ends in is what the program asked for: a chain that
-ends ``Queue.join -> Event.wait`` waits for the queue.  Without such a frame the future tells:
+Called by `waits`.  The outermost frame of the asyncio or anyio code a chain ends in is what the program asked for: a
+chain that ends ``Queue.join -> Event.wait`` waits for the queue.  Without such a frame the future tells:
 a task, a gather, a shield.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vtloop.anyio_waits import handle_of_start, is_condition
 from vtloop.cpython_waits import (
-    AENTER,
-    PRIMITIVES,
+    Primitive,
     as_completed_todo,
+    barrier_phase,
     chained_call,
     frame_locals,
     gather_children,
     group_children,
+    is_shut_down,
     shielded,
     unfinished_items,
 )
 from vtloop.diagnosis.chains import Link, Places, plain_name
 
-__all__ = ["Target", "seconds", "target_of", "tasks_behind"]
+__all__ = ["Target", "function_name", "seconds", "target_of", "tasks_behind"]
 
 
 @dataclass(slots=True)
@@ -38,6 +41,9 @@ class Target:
     futures: Sequence[asyncio.Future[Any]] = field(default=())
     via_condition: object = None
     """The condition whose lock it is, when the program names only the condition."""
+    library: str = "asyncio"
+    handle: object = None
+    """An anyio task handle: it stands for a task that only the capture can find."""
 
 
 def seconds(time_ns: int) -> str:
@@ -53,7 +59,7 @@ def target_of(chain: Sequence[Link], waiter: asyncio.Future[Any], places: Places
     while first and places.is_internal(chain[first - 1].code):
         first -= 1
     for position in range(first, len(chain)):
-        known = PRIMITIVES.get(id(chain[position].code))
+        known = places.primitive(chain[position].code)
         if known is None:
             continue
         if known.kind == "wait_for":
@@ -61,17 +67,27 @@ def target_of(chain: Sequence[Link], waiter: asyncio.Future[Any], places: Places
             if found is None:
                 continue  # the coroutine it wraps goes on below: that is what the task waits for
             return found
-        if known.kind == "Condition" and _is_lock(chain[-1]):
-            condition = frame_locals(chain[position].frame).get(known.local)
-            lock = frame_locals(chain[-1].frame).get("self")
-            return Target("Lock", lock, "notified, takes its lock back", via_condition=condition)
-        return _known(known.kind, frame_locals(chain[position].frame).get(known.local), chain, position)
+        inner = chain[position + 1 :]
+        if known.kind == "Condition":
+            lock = next((k for k in inner if _kind(k, places) == "Lock"), None)
+            if lock is not None:
+                return _lock_of_condition(chain[position], lock, known)
+        elif known.kind == "executor call" and any(_kind(link, places) == "CapacityLimiter" for link in inner):
+            continue  # it has no thread yet: it waits for the limit on their number
+        return _known(known, chain, position, first, waiter)
     return _from_coroutine(chain, first, places) or _from_future(waiter)
 
 
-def _is_lock(link: Link) -> bool:
-    known = PRIMITIVES.get(id(link.code))
-    return known is not None and known.kind == "Lock"
+def _kind(link: Link, places: Places) -> str | None:
+    known = places.primitive(link.code)
+    return known.kind if known is not None else None
+
+
+def _lock_of_condition(waiting: Link, lock: Link, known: Primitive) -> Target:
+    target = Target("Lock", frame_locals(lock.frame).get("self"), "notified, takes its lock back")
+    target.via_condition = frame_locals(waiting.frame).get(known.local)
+    target.library = known.library
+    return target
 
 
 def _wait_for(chain: Sequence[Link], position: int) -> Target | None:
@@ -96,57 +112,116 @@ def _until(when: float) -> str:
     return f"until t={seconds(round(when * 1e9))}" if abs(when) < 1e15 else "for ever"
 
 
-def _known(kind: str, primitive: Any, chain: Sequence[Link], position: int) -> Target:
-    target = Target(kind, primitive)
+def _known(known: Primitive, chain: Sequence[Link], position: int, first: int, waiter: asyncio.Future[Any]) -> Target:
+    scope = frame_locals(chain[position].frame)
+    kind, primitive = known.kind, scope.get(known.local)
+    target = Target(kind, primitive, library=known.library)
     if kind == "Lock":
-        entering = chain[position - 1] if position else None
-        if entering is not None and entering.code.co_name == AENTER:
-            manager = frame_locals(entering.frame).get("self")
-            if issubclass(type(manager), asyncio.Condition):
-                target.via_condition = manager
+        managers = [frame_locals(link.frame).get("self") for link in chain[first:position]]
+        target.via_condition = next((m for m in reversed(managers) if _is_condition(m)), None)
     elif kind == "TaskGroup":
         target.futures = tuple(group_children(primitive))
     elif kind == "wait":
         target.primitive = None
         target.futures = tuple(f for f in primitive or () if issubclass(type(f), asyncio.Future))
+    elif kind == "as_completed":
+        target.futures = tuple(as_completed_todo(primitive))
+    elif kind == "task":  # an anyio TaskHandle
+        target.handle = primitive
+    elif kind == "TaskGroup.start":
+        handle = handle_of_start(scope)
+        if isinstance(handle, asyncio.Future):
+            target.futures = (handle,)
+        else:
+            target.handle = handle
     try:
-        target.detail = _detail(kind, primitive, chain[position:])
+        target.detail = _detail(kind, primitive, chain[position:], waiter)
     except Exception:
         target.detail = None
     return target
 
 
-def _detail(kind: str, primitive: Any, chain: Sequence[Link]) -> str | None:
+def _is_condition(thing: object) -> bool:
+    return issubclass(type(thing), asyncio.Condition) or is_condition(thing)
+
+
+def _detail(kind: str, primitive: Any, chain: Sequence[Link], waiter: asyncio.Future[Any]) -> str | None:
     """The state of the primitive, as far as it explains the wait."""
     if kind == "Barrier":
+        phase = barrier_phase(primitive)
+        if phase in ("draining", "resetting"):
+            return f"still {phase}: tasks of the last round have not left it"
         return f"{primitive.n_waiting} of {primitive.parties} there"
     if kind == "Queue.get":
         return "empty" if primitive.empty() else f"{primitive.qsize()} waiting to be got"
     if kind == "Queue.put":
-        return f"full, maxsize {primitive.maxsize}" if primitive.full() else "not full now"
+        full = f"full, maxsize {primitive.maxsize}" if primitive.full() else "not full now"
+        return f"{full}, shut down" if is_shut_down(primitive) else full
     if kind == "Queue.join":
         count = unfinished_items(primitive)
         return None if count is None else f"{count} not yet task_done()"
     if kind == "wait":
-        return _deadline(chain)
+        return "; ".join(filter(None, (_return_when(chain[0]), _deadline(chain)))) or None
     if kind == "sleep" and primitive is not None:
         return _until(primitive.when())
     if kind == "executor call":
-        name = getattr(primitive, "__qualname__", None)
-        return plain_name(name) if isinstance(name, str) else None
+        return _call_state(primitive, waiter)
+    if kind == "CapacityLimiter":
+        return f"{primitive.borrowed_tokens} of {primitive.total_tokens} borrowed"
+    if kind.startswith("MemoryObject"):
+        return _stream_state(kind, primitive)
     return None
 
 
+def _return_when(link: Link) -> str | None:
+    # CPython: the local `return_when` of asyncio.wait, 3.11-3.13.
+    when = frame_locals(link.frame).get("return_when")
+    return {"FIRST_COMPLETED": "until one ends", "FIRST_EXCEPTION": "until one fails or all end"}.get(str(when))
+
+
+def _call_state(function: object, waiter: asyncio.Future[Any]) -> str | None:
+    """The name of an executor call's function, and whether its thread is at work."""
+    source: Any = chained_call(waiter)
+    if function is None:
+        function = getattr(source, "vtloop_function", None)
+    name = function_name(function)
+    if source is None:
+        return name
+    state = "still at work" if source.running() else "not begun" if not source.done() else "returned"
+    return f"{name}, {state}" if name else state
+
+
+def function_name(function: Any) -> str | None:
+    """The name of what was handed to a thread; None for what has none."""
+    for _ in range(5):
+        if not isinstance(function, functools.partial):
+            break
+        # `asyncio.to_thread` hands over ``partial(context.run, function)``.
+        runs = type(getattr(function.func, "__self__", None)).__name__ == "Context"
+        function = function.args[0] if runs and function.args else function.func
+    name = getattr(function, "__qualname__", None)
+    return plain_name(name) if isinstance(name, str) else None
+
+
+def _stream_state(kind: str, stream: Any) -> str:
+    found = stream.statistics()
+    if kind.endswith("receive"):
+        left, other, ends = found.current_buffer_used, "sender", found.open_send_streams
+        state = "empty" if not left else f"{left} waiting to be received"
+    else:
+        other, ends = "receiver", found.open_receive_streams
+        state = f"full, max_buffer_size {found.max_buffer_size:g}"
+    return f"{state}; {ends or 'no'} {other}{'' if ends == 1 else 's'} open"
+
+
 def _from_coroutine(chain: Sequence[Link], first: int, places: Places) -> Target | None:
-    """Another coroutine of asyncio at the chain's end, such as ``StreamReader.read``: its name is the kind."""
+    """Another coroutine of asyncio or anyio at the chain's end, such as ``Process.wait``: its name is the kind."""
     for link in chain[first:]:
         name = plain_name(link.code.co_qualname)
-        if not places.is_asyncio(link.code) or name in ("Future.__await__", "wait_for"):
+        library = places.library(link.code)
+        if library is None or name in ("Future.__await__", "wait_for"):
             continue
-        scope = frame_locals(link.frame)
-        if name.endswith("_wait_for_one"):
-            return Target("as_completed", futures=tuple(as_completed_todo(scope)))
-        return Target(name, scope.get("self"))
+        return Target(name, frame_locals(link.frame).get("self"), library=library)
     return None
 
 
@@ -160,7 +235,7 @@ def _from_future(future: asyncio.Future[Any]) -> Target:
     if inner is not None:
         return Target("shield", inner, futures=(inner,))
     if chained_call(future) is not None:
-        return Target("executor call", future)
+        return Target("executor call", future, _call_state(None, future))
     return Target("future", future)
 
 

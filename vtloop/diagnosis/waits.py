@@ -9,97 +9,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from vtloop.cpython_waits import future_waited_for, unread_exception
+from vtloop import anyio_waits
+from vtloop.cpython_waits import completion_queue, frame_locals, future_waited_for, unread_exception, waiting_line
 from vtloop.diagnosis.chains import Link, Place, Places, await_chain, one_line, plain_name
+from vtloop.diagnosis.cycles import circles
+from vtloop.diagnosis.graph import HELD, IN_LINE, CycleStep, TaskWait, Thing, UnreadError, Wait, WaitGraph
 from vtloop.diagnosis.holders import Holders
 from vtloop.diagnosis.names import Namer
 from vtloop.diagnosis.targets import Target, target_of, tasks_behind
 
-__all__ = ["CycleStep", "TaskWait", "UnreadError", "Wait", "WaitGraph", "capture", "unread_errors"]
+__all__ = ["TaskWait", "UnreadError", "Wait", "WaitGraph", "capture", "unread_errors"]
 
-_HELD = ("Lock", "Semaphore")
+_ALL_AT_ONCE = ("Event", "Barrier", "Queue.join")
+_BARE = ("task", "gather", "shield", "wait", "wait_for", "as_completed", "sleep", "executor call")
 _MOST_CYCLES = 10
 _NAME_TRIES = 3
 _UNNAMED_KINDS = ("task", "sleep", "executor call")
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """What one task waits for."""
-
-    kind: str
-    """``"Lock"``, ``"Condition"``, ``"Event"``, ``"Semaphore"``, ``"Barrier"``, ``"Queue.get"``, ``"Queue.put"``,
-    ``"Queue.join"``, ``"sleep"``, ``"task"``, ``"gather"``, ``"wait"``, ``"wait_for"``, ``"TaskGroup"``, ``"shield"``,
-    ``"executor call"``, ``"as_completed"``, ``"future"``, or the name of another asyncio coroutine."""
-    name: str | None
-    """What the program calls it; None when no frame of the chain holds it under a name."""
-    detail: str | None
-    """A further fact: ``"2 of 3 there"``, ``"full, maxsize 1"``, ``"until t=5 s"``."""
-    holders: tuple[str, ...]
-    """Labels of the tasks inside ``async with`` of it; empty for a lock means: taken by hand, holder unknown."""
-    waits_on: tuple[int, ...]
-    """Indexes of the pending tasks whose progress would end the wait: holders, children, the awaited task."""
-    limit: str | None
-    """The nearest `asyncio.timeout` around the wait, as ``"t=10 s"``."""
-    taken: bool
-    """For a lock or semaphore: whether it is taken at all."""
-    ambiguous: bool = False
-    """For a lock: its holder is unknown because several tasks look like it."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskWait:
-    """One pending task, its await chain, and what it waits for."""
-
-    index: int
-    name: str
-    label: str
-    """The name as texts use it: unique in the graph, with the coroutine's name added to ``Task-3``."""
-    coroutine: str
-    is_main: bool
-    state: str
-    """``"waiting"``, ``"ready"`` (will run at its turn), ``"running"`` or ``"not started"``."""
-    chain: tuple[Place, ...]
-    stack: int
-    """Equal for tasks standing at the same lines for the same kind of thing."""
-    created: Place | None
-    wait: Wait | None
-
-
-@dataclass(frozen=True, slots=True)
-class CycleStep:
-    """`task` waits for `primitive`, which waits for `holder`."""
-
-    task: str
-    primitive: str
-    holder: str
-    held: bool
-    """True for a lock or semaphore held by `holder`, False for a task that must end first."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadError:
-    """The exception of a finished task that nobody has read."""
-
-    task: str
-    error: str
-    place: Place | None
-
-
-@dataclass(frozen=True, slots=True)
-class WaitGraph:
-    """All pending tasks in the order given, and the circles among them."""
-
-    tasks: tuple[TaskWait, ...]
-    cycles: tuple[tuple[CycleStep, ...], ...]
-
-    @property
-    def main(self) -> TaskWait | None:
-        """The main task, when it is among them."""
-        return next((t for t in self.tasks if t.is_main), None)
 
 
 def capture(tasks: Sequence[asyncio.Task[Any]], main: asyncio.Task[Any] | None = None) -> WaitGraph:
@@ -139,14 +66,14 @@ def _first_line(error: BaseException) -> str:
 class _Seen:
     """One task while the capture lasts: the live objects behind a `TaskWait`."""
 
-    __slots__ = ("chain", "coroutine", "state", "target", "task")
+    __slots__ = ("chain", "coroutine", "state", "target", "task", "waiter")
 
     def __init__(self, task: asyncio.Task[Any], places: Places) -> None:
         self.task = task
         coroutine: Any = task.get_coro()
-        self.coroutine = plain_name(getattr(coroutine, "__qualname__", None) or type(coroutine).__name__)
         self.chain: list[Link] = await_chain(coroutine)
-        waiter = future_waited_for(task)
+        self.coroutine = plain_name(_qualname(coroutine, self.chain, places))
+        self.waiter = waiter = future_waited_for(task)
         self.target: Target | None = None
         if waiter is not None and not waiter.done():
             self.state = "waiting"
@@ -159,6 +86,14 @@ class _Seen:
             self.state = "ready"
 
 
+def _qualname(coroutine: object, chain: Sequence[Link], places: Places) -> str:
+    """The name of the program's coroutine, which anyio's task groups and handles wrap in their own."""
+    if chain and places.library(chain[0].code) == "anyio":
+        outermost = next((link.code for link in chain if not places.is_internal(link.code)), chain[0].code)
+        return outermost.co_qualname
+    return getattr(coroutine, "__qualname__", None) or type(coroutine).__name__
+
+
 class _Capture:
     def __init__(self, tasks: list[asyncio.Task[Any]], main: asyncio.Task[Any] | None) -> None:
         self.main = main
@@ -166,6 +101,13 @@ class _Capture:
         self.seen = [_Seen(task, self.places) for task in tasks]
         # Keyed by identity, only ever looked up: the tasks are alive as long as `seen` is.
         self.index = {id(task): i for i, task in enumerate(tasks)}
+        self.by_waiter = {id(s.waiter): i for i, s in enumerate(self.seen) if s.target is not None}
+        self.handles: dict[int, int] | None = None
+        self.completions: dict[int, list[int]] | None = None
+        self.sharing: dict[int, list[int]] = {}
+        for i, seen in enumerate(self.seen):
+            if seen.target is not None:
+                self.sharing.setdefault(id(seen.target.primitive), []).append(i)
         self.labels = _labels(self.seen)
         self.holders = Holders([s.chain for s in self.seen], self.places)
         self.names = self._find_names()
@@ -174,11 +116,12 @@ class _Capture:
             if seen.target is not None and seen.target.kind == "Lock":
                 self.waiters.setdefault(id(seen.target.primitive), set()).add(i)
         self.held: dict[int, tuple[tuple[str, ...], tuple[int, ...]]] = {}
+        self.things: dict[int, Thing] = {}
         self.stacks: dict[tuple[object, ...], tuple[int, tuple[Place, ...]]] = {}
 
     def graph(self) -> WaitGraph:
         tasks = tuple(self._task_wait(i, seen) for i, seen in enumerate(self.seen))
-        return WaitGraph(tasks, _cycles(tasks))
+        return WaitGraph(tasks, _cycles(tasks), tuple(self.things.values()))
 
     def _task_wait(self, index: int, seen: _Seen) -> TaskWait:
         places = tuple([self.places.of_frame(link) for link in seen.chain])
@@ -199,28 +142,78 @@ class _Capture:
         )
 
     def _wait(self, index: int, target: Target) -> Wait:
-        limit = self.holders.limit_of(index)
+        limit = self.holders.limit_of(index, self.seen[index].task)
         name = self.names.get(id(target.primitive))
         if target.via_condition and name:
             name = f"of Condition {name}"
-        if target.kind in _HELD:
+        labels: tuple[str, ...] = ()
+        taken = ambiguous = False
+        if target.kind in HELD:
             primitive: Any = target.primitive
             if id(primitive) not in self.held:
-                held_by = self.holders.of(primitive, self.waiters.get(id(primitive), set()))
-                self.held[id(primitive)] = tuple([self.labels[i] for i in held_by]), held_by
-            labels, held_by = self.held[id(primitive)]
+                self.held[id(primitive)] = self._holders_of(primitive)
+            labels, waits_on = self.held[id(primitive)]
             ambiguous = not labels and self.holders.candidates(primitive) > 1
-            return Wait(target.kind, name, target.detail, labels, held_by, limit, _is_taken(primitive), ambiguous)
-        waits_on = self._tasks_behind(target)
-        return Wait(target.kind, name, target.detail, (), waits_on, limit, False)
+            taken = target.kind == "CapacityLimiter" or _is_taken(primitive)
+        else:
+            waits_on = self._tasks_behind(target)
+        thing = self._thing(target, name)
+        library = target.library
+        return Wait(target.kind, name, target.detail, labels, waits_on, limit, taken, ambiguous, library, thing)
+
+    def _holders_of(self, primitive: object) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Labels and indexes of those who hold a lock; a task that has ended has no index."""
+        owners = anyio_waits.owners(primitive)
+        if owners is None:
+            held_by = self.holders.of(primitive, self.waiters.get(id(primitive), set()))
+            return tuple([self.labels[i] for i in held_by]), held_by
+        held_by = tuple(sorted(self.index[id(task)] for task in owners if id(task) in self.index))
+        gone = sorted(one_line(task.get_name()) for task in owners if task.done())
+        return (*[self.labels[i] for i in held_by], *[f"{name}, which has ended" for name in gone]), held_by
+
+    def _thing(self, target: Target, name: str | None) -> int | None:
+        """The number of the primitive a task waits for; None for what is no object of its own."""
+        if target.primitive is None or target.kind in _BARE:
+            return None
+        known = self.things.get(id(target.primitive))
+        if known is None:
+            known = Thing(len(self.things), target.kind, target.library, name, self._line(target))
+            self.things[id(target.primitive)] = known
+        return known.index
+
+    def _line(self, target: Target) -> tuple[int, ...]:
+        """Who waits for a primitive, in its own order."""
+        if target.kind not in IN_LINE and target.kind not in _ALL_AT_ONCE:
+            return tuple(self.sharing[id(target.primitive)])
+        line = anyio_waits.line if target.library == "anyio" else waiting_line
+        found = [self.by_waiter.get(id(future)) for future in line(target.kind, target.primitive)]
+        return tuple([i for i in found if i is not None])
 
     def _tasks_behind(self, target: Target) -> tuple[int, ...]:
-        found: set[int] = set()
-        for task in tasks_behind(target.futures):
-            index = self.index.get(id(task))
-            if index is not None:
-                found.add(index)
-        return tuple(sorted(found))
+        if target.kind == "as_completed" and not target.futures:
+            return self._completed_by(target.primitive)
+        found = {self.index.get(id(task)) for task in tasks_behind(target.futures)}
+        if target.handle is not None:
+            found.add(self._by_handle(target.handle))
+        return tuple(sorted(i for i in found if i is not None))
+
+    def _completed_by(self, queue: object) -> tuple[int, ...]:
+        """The tasks that `as_completed` waits for, by the queue it gets the finished ones from (3.11 and 3.12)."""
+        if self.completions is None:
+            self.completions = {}
+            for i, seen in enumerate(self.seen):
+                self.completions.setdefault(id(completion_queue(seen.task)), []).append(i)
+        return tuple(self.completions.get(id(queue), ()))
+
+    def _by_handle(self, handle: object) -> int | None:
+        """The task that an anyio handle stands for."""
+        if self.handles is None:
+            self.handles = {}
+            for i, seen in enumerate(self.seen):
+                found = anyio_waits.task_handle(frame_locals(seen.chain[0].frame)) if seen.chain else None
+                if found is not None:
+                    self.handles[id(found)] = i
+        return self.handles.get(id(handle))
 
     def _find_names(self) -> dict[int, str]:
         """One name per primitive, the same in every sentence, found from the first waiters that know one."""
@@ -238,7 +231,7 @@ class _Capture:
             name = namer.name(target.via_condition or target.primitive, frames)
             if name is not None:
                 names[key] = name
-                if target.kind in _HELD:
+                if target.kind in HELD:
                     shared.setdefault(name, []).append(target.via_condition or target.primitive)
         self._tell_apart(namer, names, shared)
         return names
@@ -271,7 +264,9 @@ def _labels(seen: Sequence[_Seen]) -> list[str]:
     for one in seen:
         name = one_line(one.task.get_name())
         stock = name.startswith("Task-") and name[5:].isdecimal()
-        plain.append(f"{name} ({one.coroutine})" if stock else name)
+        # anyio names a task after its function, as "package.module.test_x.<locals>.worker".
+        nested = "<locals>." in name and plain_name(name) == one.coroutine
+        plain.append(f"{name} ({one.coroutine})" if stock else one.coroutine if nested else name)
     count: dict[str, int] = {}
     for label in plain:
         count[label] = count.get(label, 0) + 1
@@ -286,43 +281,16 @@ def _labels(seen: Sequence[_Seen]) -> list[str]:
 
 
 def _cycles(tasks: Sequence[TaskWait]) -> tuple[tuple[CycleStep, ...], ...]:
-    """Circles of the graph, each task in one at most, each starting at its oldest task.  O(tasks + edges)."""
-    white, grey, black = 0, 1, 2
-    colour = [white] * len(tasks)
-    taken = [False] * len(tasks)
     edges = [t.wait.waits_on if t.wait else () for t in tasks]
-    cycles: list[tuple[CycleStep, ...]] = []
-    for root in range(len(tasks)):
-        if colour[root] != white or not edges[root]:
-            continue
-        path, pending = [root], [iter(edges[root])]
-        colour[root] = grey
-        while path:
-            target = next(pending[-1], None)
-            if target is None:
-                colour[path.pop()] = black
-                pending.pop()
-            elif colour[target] == white:
-                colour[target] = grey
-                path.append(target)
-                pending.append(iter(edges[target]))
-            elif colour[target] == grey and len(cycles) < _MOST_CYCLES:
-                circle = path[path.index(target) :]
-                if not any(taken[i] for i in circle):
-                    for i in circle:
-                        taken[i] = True
-                    cycles.append(_steps(tasks, circle))
-    return tuple(cycles)
+    return tuple([_steps(tasks, circle) for circle in circles(edges, _MOST_CYCLES)])
 
 
 def _steps(tasks: Sequence[TaskWait], circle: list[int]) -> tuple[CycleStep, ...]:
-    start = circle.index(min(circle))
-    ordered = circle[start:] + circle[:start]
     steps = []
-    for here, there in zip(ordered, ordered[1:] + ordered[:1], strict=True):
+    for here, there in zip(circle, circle[1:] + circle[:1], strict=True):
         wait = tasks[here].wait
         assert wait is not None
-        held = wait.kind in _HELD
+        held = wait.kind in HELD
         primitive = tasks[there].label if wait.kind == "task" else wait.name
         text = f"{wait.kind} {primitive}" if primitive else wait.kind
         steps.append(CycleStep(tasks[here].label, text, tasks[there].label, held))

@@ -1,0 +1,126 @@
+"""The wait-for graph as plain values: tasks, what each waits for, the primitives, and the circles.
+
+Made by `waits`, read by `describe` and `verdict`.  Frozen: it must never hold an object of the program.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vtloop.diagnosis.chains import Place
+
+__all__ = ["HELD", "IN_LINE", "CycleStep", "TaskWait", "Thing", "UnreadError", "Wait", "WaitGraph"]
+
+HELD = ("Lock", "Semaphore", "CapacityLimiter")
+"""The kinds that tasks hold."""
+
+IN_LINE = (
+    *HELD,
+    "Condition",
+    "Queue.get",
+    "Queue.put",
+    "MemoryObjectReceiveStream.receive",
+    "MemoryObjectSendStream.send",
+)
+"""The kinds whose waiters are woken one after the other, first come, first served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What one task waits for."""
+
+    kind: str
+    """``"Lock"``, ``"Condition"``, ``"Event"``, ``"Semaphore"``, ``"Barrier"``, ``"Queue.get"``, ``"Queue.put"``,
+    ``"Queue.join"``, ``"sleep"``, ``"task"``, ``"gather"``, ``"wait"``, ``"wait_for"``, ``"TaskGroup"``, ``"shield"``,
+    ``"executor call"``, ``"as_completed"``, ``"future"``; of anyio also ``"CapacityLimiter"``, ``"TaskGroup.start"``,
+    ``"MemoryObjectReceiveStream.receive"``, ``"MemoryObjectSendStream.send"``, ``"BlockingPortal"``; or the name of
+    another coroutine of asyncio or anyio."""
+    name: str | None
+    """What the program calls it; None when no frame of the chain holds it under a name."""
+    detail: str | None
+    """A further fact: ``"2 of 3 there"``, ``"full, maxsize 1"``, ``"until t=5 s"``."""
+    holders: tuple[str, ...]
+    """Labels of the tasks that hold it; empty for a lock that is taken means: taken by hand, holder unknown."""
+    waits_on: tuple[int, ...]
+    """Indexes of the pending tasks whose progress would end the wait: holders, children, the awaited task."""
+    limit: str | None
+    """The nearest `asyncio.timeout` or anyio cancel scope around the wait, as ``"t=10 s"``."""
+    taken: bool
+    """For a lock or semaphore: whether it is taken at all."""
+    ambiguous: bool = False
+    """For a lock: its holder is unknown because several tasks look like it."""
+    library: str = "asyncio"
+    """``"asyncio"`` or ``"anyio"``: whose primitive it is."""
+    thing: int | None = None
+    """The number of the primitive among the graph's `things`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One primitive that tasks wait for."""
+
+    index: int
+    kind: str
+    library: str
+    name: str | None
+    waiters: tuple[int, ...]
+    """Indexes of the tasks that wait for it, first in line first; of an event, in the order they came."""
+
+    @property
+    def in_order(self) -> bool:
+        """Whether its waiters are woken one after the other."""
+        return self.kind in IN_LINE
+
+
+@dataclass(frozen=True, slots=True)
+class TaskWait:
+    """One pending task, its await chain, and what it waits for."""
+
+    index: int
+    name: str
+    label: str
+    """The name as texts use it: unique in the graph, with the coroutine's name added to ``Task-3``."""
+    coroutine: str
+    is_main: bool
+    state: str
+    """``"waiting"``, ``"ready"`` (will run at its turn), ``"running"`` or ``"not started"``."""
+    chain: tuple[Place, ...]
+    stack: int
+    """Equal for tasks standing at the same lines for the same kind of thing."""
+    created: Place | None
+    wait: Wait | None
+
+
+@dataclass(frozen=True, slots=True)
+class CycleStep:
+    """`task` waits for `primitive`, which waits for `holder`."""
+
+    task: str
+    primitive: str
+    holder: str
+    held: bool
+    """True for a lock or semaphore held by `holder`, False for a task that must end first."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadError:
+    """The exception of a finished task that nobody has read."""
+
+    task: str
+    error: str
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitGraph:
+    """All pending tasks in the order given, and the circles among them."""
+
+    tasks: tuple[TaskWait, ...]
+    cycles: tuple[tuple[CycleStep, ...], ...]
+    things: tuple[Thing, ...] = ()
+    """What the tasks wait for, in the order of the first task that waits for each."""
+
+    @property
+    def main(self) -> TaskWait | None:
+        """The main task, when it is among them."""
+        return next((t for t in self.tasks if t.is_main), None)
