@@ -771,10 +771,10 @@ def test_full_report() -> None:
 def test_dict_is_json_and_holds_the_same_facts() -> None:
     data = deadlock_of(ab_ba, seed="7", step=3).to_dict()
     assert json.loads(json.dumps(data)) is not None
-    assert data["cycles"][0][0] == {"task": "left", "waits_for": "Lock lock_b", "holder": "right"}
+    assert data["cycles"][0][0] == {"task": "left", "waits_for": "Lock lock_b", "holder": "right", "held": True}
     left = next(t for t in data["tasks"] if t["name"] == "left")
-    assert left["waits_for"]["holders"] == ("right",)
-    assert data["stacks"][left["stack"]][0]["function"] == "left"
+    assert left["waits_for"]["holders"] == ["right"]
+    assert data["stacks"][left["stack"]]["frames"][0]["function"] == "left"
     assert (data["verdict"], data["seed"], data["step"], data["time_ns"]) == ("deadlock", "7", 3, 0)
 
 

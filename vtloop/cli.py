@@ -79,11 +79,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.note(_one_line(exc))
         return USAGE
     except ReplayError as exc:
-        console.data({"replay_error": str(exc), **exc.data})
+        console.data({"replay_error": str(exc), **exc.to_dict()})
         console.say(f"ReplayError: {exc}")
         return MISFIT
     except NondeterminismError as exc:
-        console.data({"nondeterminism_error": str(exc), **exc.data})
+        console.data({"nondeterminism_error": str(exc), **exc.to_dict()})
         console.say(f"NondeterminismError: {exc}")
         return FOUND
     except KeyboardInterrupt:

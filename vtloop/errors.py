@@ -27,6 +27,9 @@ __all__ = [
     "allowed",
 ]
 
+SCHEMA = 1
+"""The version of the shape of `VtloopError.to_dict`; counted up when a fact is taken away or means something else."""
+
 
 class VtloopError(Exception):
     """Base of everything vtloop raises about a program or about its own use.
@@ -47,8 +50,11 @@ class VtloopError(Exception):
         return self._report or str(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same facts as `report`, as a dict that `json.dumps` accepts."""
-        return {"error": type(self).__name__, "message": str(self), **self.data}
+        """The same facts as `report`, as a dict that `json.dumps` accepts.
+
+        Its shape is written down in ``vtloop/report/verdict.schema.json``.
+        """
+        return {"schema": SCHEMA, "error": type(self).__name__, "message": str(self), **self.data}
 
 
 class VtloopWarning(UserWarning):

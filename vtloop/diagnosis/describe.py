@@ -1,4 +1,4 @@
-"""The wait-for graph in words: sentences, blocks of lines, and plain data.
+"""The wait-for graph in words: sentences, and blocks of lines.
 
 Called by `verdict`.  Works on captured values only, so it can run long after the tasks are gone.  Written for a tired
 person: the cause first, then where, then what would have helped.
@@ -7,12 +7,12 @@ person: the cause first, then where, then what would have helped.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from vtloop.diagnosis.chains import Place
+from vtloop.diagnosis.facts import place_data
 from vtloop.diagnosis.graph import HELD, CycleStep, TaskWait, Wait, WaitGraph
 
-__all__ = ["Group", "cause", "cycle_line", "facts", "groups", "hints", "listed", "place_data", "task_lines"]
+__all__ = ["Group", "cause", "cycle_line", "groups", "hints", "listed", "place_data", "task_lines"]
 
 _MANY = 3
 _LONGEST_CYCLE = 6
@@ -299,45 +299,3 @@ def hints(graph: WaitGraph) -> list[str]:
             if kind in _HINTS and len(found) < 2:
                 found.append(_HINTS[kind])
     return found
-
-
-def place_data(place: Place | None) -> dict[str, Any] | None:
-    """A place as JSON-ready values."""
-    if place is None:
-        return None
-    return {"file": place.file, "line": place.line, "function": place.function, "source": place.source}
-
-
-def facts(graph: WaitGraph) -> dict[str, Any]:
-    """The graph as JSON-ready values; equal stacks are stored once, under their number."""
-    stacks: dict[int, list[dict[str, Any] | None]] = {}
-    tasks = []
-    for task in graph.tasks:
-        if task.stack not in stacks:
-            stacks[task.stack] = [place_data(p) for p in task.chain]
-        wait = task.wait
-        tasks.append(
-            {
-                "task": task.label,
-                "name": task.name,
-                "coroutine": task.coroutine,
-                "main": task.is_main,
-                "state": task.state,
-                "stack": task.stack,
-                "created": str(task.created) if task.created else None,
-                "waits_for": wait and _wait_data(wait, graph),
-            }
-        )
-    cycles = [[{"task": s.task, "waits_for": s.primitive, "holder": s.holder} for s in c] for c in graph.cycles]
-    return {"cycles": cycles, "tasks": tasks, "stacks": [stacks[i] for i in range(len(stacks))]}
-
-
-def _wait_data(wait: Wait, graph: WaitGraph) -> dict[str, Any]:
-    return {
-        "kind": wait.kind,
-        "name": wait.name,
-        "detail": wait.detail,
-        "holders": wait.holders,
-        "tasks": [graph.tasks[i].label for i in wait.waits_on[:100]],
-        "timeout": wait.limit,
-    }

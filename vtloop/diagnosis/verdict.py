@@ -14,7 +14,8 @@ from traceback import FrameSummary
 from typing import Any, TypeVar
 
 from vtloop.diagnosis.chains import await_chain_traceback, one_line, shown_path
-from vtloop.diagnosis.describe import cause, cycle_line, facts, groups, hints, listed, place_data, task_lines
+from vtloop.diagnosis.describe import cause, cycle_line, groups, hints, listed, task_lines
+from vtloop.diagnosis.facts import facts, unread_data
 from vtloop.diagnosis.targets import seconds as in_seconds
 from vtloop.diagnosis.waits import UnreadError, WaitGraph, capture, unread_errors
 from vtloop.errors import DeadlockError, HangError, LivelockError
@@ -200,7 +201,7 @@ def _verdict(
         "seed": snapshot.seed,
         **(data or {}),
         **facts(graph),
-        "unread_errors": [{"task": u.task, "error": u.error, "place": place_data(u.place)} for u in unread],
+        "unread_errors": unread_data(unread),
         "events": list(snapshot.events),
         "notes": list(snapshot.notes),
         "hints": advice[:2],
