@@ -346,7 +346,8 @@ def _unwind(loop: EventLoop, outcome: Outcome) -> None:
         if left or loop.has_asyncgens() or loop.has_calls():
             loop.calm(UNWIND_STEPS + UNWIND_STEPS_A_TASK * len(left))
             for task in left:
-                task.cancel()
+                with suppress(RecursionError):  # tasks that await each other pass a cancellation round for ever
+                    task.cancel()
             if left:
                 _drain(loop, asyncio.wait(left))
             if loop.has_asyncgens():
