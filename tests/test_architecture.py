@@ -58,6 +58,7 @@ FLOORS = {
     "schedulers.urw": 2,
     "diagnosis": 3,
     "diagnosis.advice": 3,
+    "diagnosis.blocked": 3,
     "diagnosis.chains": 3,
     "diagnosis.cycles": 3,
     "diagnosis.describe": 3,
@@ -79,6 +80,7 @@ FLOORS = {
     "wording": 0,
     "warned": 1,
     "collector": 0,
+    "colour": 0,
     "novelty": 0,
     "trace": 4,
     "keys": 4,
@@ -341,7 +343,20 @@ REAL = {
     "random": {"entropy"},
     "secrets": {"pytest_settings"},  # draws the seed when `seed="random"` is asked for, and prints it
     # Real seconds: how long an exploration took, patience with threads and steps, debug mode's log, progress.
-    "time": {"attempts", "explore", "chunks", "workers", "resuming", "threads", "watchdog", "handles", "console"},
+    # What a blocking call would wait for is given a moment.
+    "time": {
+        "blocking_buster",
+        "blocking_calls",
+        "attempts",
+        "explore",
+        "chunks",
+        "workers",
+        "resuming",
+        "threads",
+        "watchdog",
+        "handles",
+        "console",
+    },
     "datetime": set(),
     "uuid": set(),
 }

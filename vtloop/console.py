@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
+from vtloop.colour import is_wanted, painted
 from vtloop.diagnosis.verdict import EVENTS
 from vtloop.errors import VtloopError
 from vtloop.finding import Failure
@@ -54,7 +55,7 @@ class Console:
     def say(self, *lines: str) -> None:
         """Print findings; nothing with ``--json``."""
         if not self.json:
-            self._write(sys.stdout, "".join(f"{line}\n" for line in lines))
+            self._write(sys.stdout, self._text("".join(f"{line}\n" for line in lines), sys.stdout))
 
     def data(self, document: Any) -> None:
         """Print the JSON document, if that is what was asked for."""
@@ -64,7 +65,7 @@ class Console:
     def note(self, line: str) -> None:
         """Print a line that is no finding, to standard error."""
         self.clear()
-        self._write(sys.stderr, f"vtloop: {line}\n")
+        self._write(sys.stderr, self._text(f"vtloop: {line}\n", sys.stderr))
 
     def warn(self, warned: Iterable[Warned]) -> None:
         """Print warnings, to standard error."""
@@ -123,6 +124,10 @@ class Console:
         self.clear()
         for stream in (sys.stdout, sys.stderr):
             self._write(stream, "")
+
+    @staticmethod
+    def _text(text: str, stream: Any) -> str:
+        return painted(text) if is_wanted(stream, os.environ) else text
 
     def _write(self, stream: Any, text: str) -> None:
         if stream is None:
