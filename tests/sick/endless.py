@@ -26,10 +26,8 @@ async def two_that_let_each_other_go_first():
 
     async def walk(me, other):
         while True:
-            wants[me] = False
-            await asyncio.sleep(0)  # HERE
-            wants[me] = True
-            await asyncio.sleep(0)
+            for wants[me] in (False, True):
+                await asyncio.sleep(0)  # HERE
             if not wants[other]:
                 return
 
