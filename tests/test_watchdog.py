@@ -16,7 +16,7 @@ import pytest
 
 import vtloop
 from vtloop.errors import StepCut
-from vtloop.watchdog import debugging
+from vtloop.debuggers import debugging
 
 SECONDS = 0.2
 
@@ -44,7 +44,7 @@ def cut(main: Callable[[], Any], **options: Any) -> vtloop.HangError:
     """Run ``main``, which must be cut, and soon."""
     began = time.perf_counter()
     with pytest.raises(vtloop.HangError) as raised:
-        vtloop.run(main, watchdog=SECONDS, **options)
+        vtloop.run(main, watchdog=SECONDS, blocking="allow", **options)
     assert time.perf_counter() - began < 5
     assert type(raised.value) is vtloop.HangError
     return raised.value
@@ -181,8 +181,8 @@ def test_blocking_executor_call_is_no_step() -> None:
         await asyncio.to_thread(time.sleep, 3 * SECONDS)
         return "done"
 
-    assert vtloop.run(main, watchdog=SECONDS) == "done"
-    assert vtloop.run(main, watchdog=SECONDS, seed=1) == "done"
+    assert vtloop.run(main, watchdog=SECONDS, blocking="allow") == "done"
+    assert vtloop.run(main, watchdog=SECONDS, blocking="allow", seed=1) == "done"
 
 
 def test_waiting_for_a_thread_is_no_step() -> None:

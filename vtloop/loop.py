@@ -20,6 +20,7 @@ from typing import Any
 
 from vtloop import cpython
 from vtloop.asyncgens import AsyncGenerators
+from vtloop.blocking_calls import watch
 from vtloop.boundary import ClosedDoors
 from vtloop.clock import VirtualClock
 from vtloop.errors import StepCut, VtloopError
@@ -97,6 +98,8 @@ class EventLoop(
         self._arrive = self._ready.append
         self._tasks = TaskRegistry()
         if settings is not FACTORY_DEFAULTS:
+            if settings.blocking != "allow":
+                self._blocking = settings.blocking
             self._daemons = self._odd = bool(settings.daemons)
             self._special = self._daemons or not settings.autojump or settings.max_time is not None
             if scheduled and settings.scheduler != "fifo":
@@ -181,6 +184,8 @@ class EventLoop(
     def _enter(self) -> None:
         if self._debug:
             self._track_origins(True)
+        if self._blocking is not None:
+            watch(self)
         self._hook_asyncgens()
         cpython.orderly_tasks_module(True)
         asyncio._set_running_loop(self)

@@ -69,6 +69,11 @@ class LoopState(asyncio.AbstractEventLoop):
     _debug = False
     _thread_id: int | None = None
 
+    # Blocking calls (`vtloop.blocking`): what becomes of them, those refused, and those let through by place.
+    _blocking: str | None = None
+    _refused: tuple[Any, ...] = ()
+    _let_through: dict[Any, Any] | None = None
+
     # Manual requests (`vtloop.manual`), executor calls (`vtloop.threads`).
     _requests: tuple[Any, ...] = ()
     _calls: Any = ()
@@ -98,6 +103,10 @@ class LoopState(asyncio.AbstractEventLoop):
         raise NotImplementedError
 
     def _snapshot(self) -> Snapshot:
+        raise NotImplementedError
+
+    def elapse(self, seconds: float) -> None:
+        """Move the clock and run nothing."""
         raise NotImplementedError
 
     def _raise(self, error: VtloopError) -> None:

@@ -19,6 +19,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from vtloop.cpython_waits import frame_locals
+from vtloop.debuggers import debugging, traced
 from vtloop.diagnosis import verdict
 from vtloop.errors import HangError, StepCut
 from vtloop.loop import EventLoop
@@ -128,7 +129,7 @@ class Watchdog:
         while runner is not None and not (runner.f_code in _RUNNERS and frame_locals(runner).get("self") is self._loop):
             runner, inner = runner.f_back, runner
         waits = inner is None or inner.f_code in _BETWEEN_STEPS
-        if runner is None or waits or _traced(frame) or _explaining(frame, runner):
+        if runner is None or waits or traced(frame) or _explaining(frame, runner):
             self._seen = None
             return
         # The callback object of a step is made for that step alone: while it is the same, the step has not returned.
@@ -169,20 +170,6 @@ def _cut_here(signum: int, frame: FrameType | None) -> None:
         raise StepCut("cut by vtloop's watchdog")
 
 
-def debugging() -> bool:
-    """Whether a debugger is at work in this thread; a coverage tracer is none, nor is that of a run told to people."""
-    return _is_debugger(sys.gettrace()) or _monitored()
-
-
-def _traced(frame: FrameType | None) -> bool:
-    """Whether a debugger is at work in the thread of ``frame``: another thread sees its trace function there alone."""
-    while frame is not None:
-        if _is_debugger(frame.f_trace):
-            return True
-        frame = frame.f_back
-    return _monitored()
-
-
 def _explaining(frame: FrameType | None, runner: FrameType) -> bool:
     """Whether pytest is at work on the text of a failed ``assert``: two long lists can take it longer than any step."""
     while frame is not None and frame is not runner:
@@ -190,16 +177,6 @@ def _explaining(frame: FrameType | None, runner: FrameType) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def _is_debugger(tracer: Any) -> bool:
-    modules = (type(tracer).__module__, getattr(tracer, "__module__", None) or "")
-    return tracer is not None and not any("coverage" in one or one == "vtloop.report.lines" for one in modules)
-
-
-def _monitored() -> bool:
-    monitoring: Any = getattr(sys, "monitoring", None)
-    return monitoring is not None and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None
 
 
 def _the_guard() -> _Guard:

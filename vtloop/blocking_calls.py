@@ -1,0 +1,367 @@
+"""The blocking calls themselves: where each is seen, and how long it may take before it counts.
+
+`watch` is called by a loop that minds them (`vtloop.blocking`) when it begins to run.  On first use one audit hook is
+installed, and a few functions of the standard library are replaced for good by ones that ask whether a guarded loop
+runs in this thread; anywhere else they only call the original.  A call that would not block is never refused: one on
+something that is there already, one that must not wait, and one that real threads end within `GRACE`.
+"""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import concurrent.futures
+import functools
+import gc
+import ipaddress
+import os
+import select
+import selectors
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import CellType, FrameType, FunctionType, MethodType
+from typing import Any
+
+from vtloop import blocking_buster
+from vtloop.blocking import SLEEPERS, blocked, guarded, program_frames
+from vtloop.blocking_buster import GRACE
+from vtloop.blocking_names import instead_of, waiting_call
+from vtloop.handles import Handle
+from vtloop.state import LoopState
+
+__all__ = ["watch"]
+
+_sleep_really = time.sleep
+_NETWORK = (socket.AF_INET, socket.AF_INET6)
+_running = asyncio._get_running_loop
+_ident = _thread.get_ident
+
+
+# -- time.sleep ------------------------------------------------------------------------------------------------------
+
+
+@functools.wraps(time.sleep)
+def _sleep(seconds: Any, /) -> None:
+    loop: Any = _running()
+    mode = getattr(loop, "_blocking", None)
+    if mode is None:
+        if SLEEPERS and (rest := SLEEPERS.get(_ident())) is not None and _is_length(seconds):
+            rest(seconds)
+            return
+    elif _is_length(seconds) and (frames := program_frames(sys._getframe(1))) is not None:
+        if mode == "virtual":
+            loop.elapse(seconds)
+            return
+        _refuse_sleep(loop, frames, seconds)
+    _sleep_really(seconds)
+
+
+def _is_length(seconds: Any) -> bool:
+    """Whether it is a time that really passes: neither 0 nor what ``time.sleep`` refuses."""
+    return isinstance(seconds, (int, float)) and 0 < seconds < threading.TIMEOUT_MAX
+
+
+def _refuse_sleep(loop: LoopState, frames: list[FrameType], seconds: Any) -> None:
+    shown = f"{seconds:g}" if isinstance(seconds, float) else str(seconds)
+    blocked(loop, frames, "time.sleep", f"await asyncio.sleep({shown})", f"time.sleep({shown})")
+
+
+# -- waiting for threads, processes and files ------------------------------------------------------------------------
+
+
+def _short(timeout: float | None) -> float:
+    return GRACE if timeout is None else min(timeout, GRACE)
+
+
+def _rest(timeout: float | None) -> float | None:
+    return None if timeout is None else max(timeout - GRACE, 0.0)
+
+
+def _refuse(loop: LoopState, frames: list[FrameType], call: str) -> None:
+    call, owner = waiting_call(frames, call)
+    never = None
+    if isinstance(owner, concurrent.futures.Future) and _ends_in(owner, loop):
+        never = "for what it waits for runs in this very loop"
+    blocked(loop, frames, call, instead_of(call, own=never is not None), never=never)
+
+
+def _ends_in(future: concurrent.futures.Future[Any], loop: LoopState) -> bool:
+    """Whether ``future`` is the outside of a future of ``loop``, as ``run_coroutine_threadsafe`` gives it."""
+    todo: list[object] = [future.__dict__]
+    for _ in range(6):
+        todo = [one for one in gc.get_referents(*todo) if isinstance(one, _CARRIERS) or asyncio.isfuture(one)]
+        if any(asyncio.isfuture(one) and one.get_loop() is loop for one in todo):
+            return True
+    # Its coroutine may be a callback still that is to make a task of it.
+    todo = list(loop._ready) if loop._line is None else list(loop._line.waiting())
+    for _ in range(8):
+        todo = [one for one in gc.get_referents(*todo) if isinstance(one, _CARRIERS) or one is future]
+        if any(one is future for one in todo):
+            return True
+    return False
+
+
+_CARRIERS = (list, tuple, FunctionType, MethodType, CellType, functools.partial, Handle)
+"""What stands between a future and the other that it is chained to."""
+
+
+_condition_wait = threading.Condition.wait
+
+
+@functools.wraps(_condition_wait)
+def _wait(self: threading.Condition, timeout: float | None = None) -> bool:
+    loop = guarded()
+    # Hot in nobody's loop: a wait that ends at once never comes here.
+    if loop is None or (timeout is not None and timeout <= 0):
+        return _condition_wait(self, timeout)
+    frames = program_frames(sys._getframe(1))
+    if frames is None:
+        return _condition_wait(self, timeout)
+    # The lock is held again between the two waits, so that no wake-up is lost.
+    if _condition_wait(self, _short(timeout)):
+        return True
+    _refuse(loop, frames, "threading.Condition.wait")
+    left = _rest(timeout)
+    return left != 0 and _condition_wait(self, left)
+
+
+_thread_join = threading.Thread.join
+
+
+@functools.wraps(_thread_join)
+def _join(self: threading.Thread, timeout: float | None = None) -> None:
+    loop = guarded()
+    if loop is None or (timeout is not None and timeout <= 0) or not self.is_alive() or self.ident == _ident():
+        return _thread_join(self, timeout)
+    frames = program_frames(sys._getframe(1))
+    if frames is not None:
+        _thread_join(self, _short(timeout))
+        if not self.is_alive():
+            return None
+        _refuse(loop, frames, "threading.Thread.join")
+        timeout = _rest(timeout)
+    return _thread_join(self, timeout)
+
+
+def _select_like(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A ``select`` method of `selectors`: nothing to refuse when something is ready."""
+
+    @functools.wraps(original)
+    def select(self: Any, timeout: float | None = None) -> Any:
+        loop = guarded()
+        if loop is None or (timeout is not None and timeout <= 0):
+            return original(self, timeout)
+        frames = program_frames(sys._getframe(1))
+        if frames is None:
+            return original(self, timeout)
+        found = original(self, _short(timeout))
+        if not found:
+            _refuse(loop, frames, f"selectors.{type(self).__name__}.select")
+            left = _rest(timeout)
+            found = found if left == 0 else original(self, left)
+        return found
+
+    return select
+
+
+_real_select = select.select
+
+
+@functools.wraps(_real_select)
+def _select(rlist: Any, wlist: Any, xlist: Any, timeout: float | None = None, /) -> Any:
+    loop = guarded()
+    if loop is None or (timeout is not None and timeout <= 0):
+        return _real_select(rlist, wlist, xlist, timeout)
+    frames = program_frames(sys._getframe(1))
+    if frames is None:
+        return _real_select(rlist, wlist, xlist, timeout)
+    found = _real_select(rlist, wlist, xlist, _short(timeout))
+    if not any(found):
+        _refuse(loop, frames, "select.select")
+        left = _rest(timeout)
+        found = found if left == 0 else _real_select(rlist, wlist, xlist, left)
+    return found
+
+
+_process_wait = subprocess.Popen.wait
+_process_communicate = subprocess.Popen.communicate
+
+
+@functools.wraps(_process_wait)
+def _wait_for_process(self: subprocess.Popen[Any], timeout: float | None = None) -> int:
+    loop = guarded()
+    if loop is None or (timeout is not None and timeout <= 0) or self.poll() is not None:
+        return _process_wait(self, timeout)
+    frames = program_frames(sys._getframe(1))
+    if frames is None:
+        return _process_wait(self, timeout)
+    try:
+        return _process_wait(self, _short(timeout))
+    except subprocess.TimeoutExpired:
+        _refuse(loop, frames, "subprocess.Popen.wait")
+        if timeout is not None and timeout <= GRACE:
+            raise
+    return _process_wait(self, _rest(timeout))
+
+
+@functools.wraps(_process_communicate)
+def _communicate(self: subprocess.Popen[Any], input: Any = None, timeout: float | None = None) -> tuple[Any, Any]:
+    loop = guarded()
+    if loop is not None and self.poll() is None and (timeout is None or timeout > 0):
+        frames = program_frames(sys._getframe(1))
+        if frames is not None:
+            _refuse(loop, frames, "subprocess.Popen.communicate")
+    return _process_communicate(self, input, timeout)
+
+
+_real_waitpid: Any = getattr(os, "waitpid", None)
+
+
+def _waitpid(pid: int, options: int, /) -> tuple[int, int]:
+    """``os.waitpid``: a child that ends within `GRACE` keeps nobody waiting."""
+    loop = guarded()
+    if loop is not None and not options & getattr(os, "WNOHANG", 1):
+        frames = program_frames(sys._getframe(1))
+        if frames is not None:
+            for _ in range(10):
+                found: tuple[int, int] = _real_waitpid(pid, options | os.WNOHANG)
+                if found[0]:
+                    return found
+                _sleep_really(GRACE / 10)
+            _refuse(loop, frames, "os.waitpid")
+    done: tuple[int, int] = _real_waitpid(pid, options)
+    return done
+
+
+# -- what the interpreter announces ----------------------------------------------------------------------------------
+
+
+def _audited_sleep(loop: LoopState, frames: list[FrameType], args: tuple[Any, ...]) -> None:
+    if _is_length(args[0]):  # a `time.sleep` that was bound where nobody can replace it
+        _refuse_sleep(loop, frames, args[0])
+
+
+def _audited_lookup(name: str) -> Callable[[LoopState, list[FrameType], tuple[Any, ...]], None]:
+    def look(loop: LoopState, frames: list[FrameType], args: tuple[Any, ...]) -> None:
+        host = args[0][0] if name == "getnameinfo" and isinstance(args[0], tuple) else args[0]
+        if host in (None, "", b"") or (name != "gethostbyaddr" and name != "getnameinfo" and _is_address(host)):
+            return  # no name to look up
+        call = f"socket.{name}"
+        blocked(loop, frames, call, instead_of(call), f"{call}({host!r})")
+
+    return look
+
+
+def _is_address(host: Any) -> bool:
+    try:
+        ipaddress.ip_address(host.decode() if isinstance(host, bytes) else host)
+    except ValueError:
+        return False
+    return True
+
+
+def _audited_connect(loop: LoopState, frames: list[FrameType], args: tuple[Any, ...]) -> None:
+    sock, address = args
+    # Between processes of this machine, and without a connection to make, nothing waits.
+    if sock.gettimeout() != 0 and sock.family in _NETWORK and sock.type != socket.SOCK_DGRAM:
+        call = "socket.socket.connect"
+        blocked(loop, frames, call, instead_of(call), f"{call}({address!r})")
+
+
+def _audited_process(loop: LoopState, frames: list[FrameType], args: tuple[Any, ...]) -> None:
+    words = args[1]
+    if isinstance(words, (list, tuple)):
+        words = " ".join(map(str, words))
+    call, _ = waiting_call(frames, "subprocess.Popen")
+    blocked(loop, frames, call, instead_of(call), f"{call}({_brief(words)})")
+
+
+def _audited_plainly(call: str) -> Callable[[LoopState, list[FrameType], tuple[Any, ...]], None]:
+    def look(loop: LoopState, frames: list[FrameType], args: tuple[Any, ...]) -> None:
+        what = args[0] if args else None
+        if call == "sqlite3.connect" and blocking_buster.in_memory(what):
+            return
+        blocked(loop, frames, call, instead_of(call), f"{call}({'' if what in (None, '') else _brief(what)})")
+
+    return look
+
+
+def _brief(value: Any) -> str:
+    text = repr(value) if isinstance(value, (str, bytes, int)) else type(value).__name__
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+_AUDITED: dict[str, Callable[[LoopState, list[FrameType], tuple[Any, ...]], None]] = {
+    "time.sleep": _audited_sleep,  # announced since Python 3.13
+    **{f"socket.{n}": _audited_lookup(n) for n in ("getaddrinfo", "gethostbyname", "gethostbyaddr", "getnameinfo")},
+    "socket.connect": _audited_connect,
+    "subprocess.Popen": _audited_process,
+    "os.system": _audited_plainly("os.system"),
+    "builtins.input": _audited_plainly("input"),
+    "sqlite3.connect": _audited_plainly("sqlite3.connect"),
+}
+
+
+# Hot: called for every audit event of the process, about 80 ns; what it does not know it leaves at once.
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    look = _AUDITED.get(event)
+    if look is not None and (loop := guarded()) is not None:
+        frames = program_frames(sys._getframe(1))
+        if frames is not None:
+            look(loop, frames, args)
+
+
+# -- installing ------------------------------------------------------------------------------------------------------
+
+_REPLACED: tuple[tuple[Any, str, Any, Any], ...] = (
+    (time, "sleep", _sleep_really, _sleep),
+    (threading.Condition, "wait", _condition_wait, _wait),
+    (threading.Thread, "join", _thread_join, _join),
+    (select, "select", _real_select, _select),
+    (subprocess.Popen, "wait", _process_wait, _wait_for_process),
+    (subprocess.Popen, "communicate", _process_communicate, _communicate),
+    *(
+        (kind, "select", vars(kind)["select"], _select_like(vars(kind)["select"]))
+        for kind in vars(selectors).values()
+        if isinstance(kind, type) and issubclass(kind, selectors.BaseSelector) and "select" in vars(kind)
+        if kind is not selectors.BaseSelector
+    ),
+    *(((os, "waitpid", _real_waitpid, functools.wraps(_real_waitpid)(_waitpid)),) if _real_waitpid else ()),
+)
+
+_installed = False
+
+
+# Hot: called once a run.
+def watch(loop: LoopState) -> None:
+    """See to it that the blocking calls of ``loop``, which is about to run, are seen."""
+    if time.sleep is not _sleep:
+        _install()
+
+
+def _install() -> None:
+    """Replace what is as Python made it; what somebody else has replaced is theirs until they put it back."""
+    global _installed
+    for owner, name, original, ours in _REPLACED:
+        if vars(owner)[name] is original:
+            setattr(owner, name, ours)
+    if not _installed:
+        _installed = True
+        sys.addaudithook(_audit)
+        _rebind()
+        blocking_buster.activate()
+
+
+def _rebind() -> None:
+    """Replace ``time.sleep`` in the modules that have bound it by ``from time import sleep``."""
+    for name, module in list(sys.modules.items()):
+        names = getattr(module, "__dict__", None)
+        if names is None or name == "time" or name.partition(".")[0] == "vtloop":
+            continue
+        for key, value in list(names.items()):
+            if value is _sleep_really:
+                names[key] = _sleep
