@@ -21,6 +21,7 @@ from typing import Any
 from vtloop.clock import VirtualClock
 from vtloop.collector import uncollected
 from vtloop.deviations import worded
+from vtloop.diagnosis.mistakes import note_mistakes
 from vtloop.errors import UsageError, VtloopError
 from vtloop.loop import EventLoop
 from vtloop.options import Options
@@ -198,6 +199,8 @@ def execute(
             # The program passes a cancellation by the explorer on, as it may.
             outcome.error = None
         outcome.error = join_background(loop, outcome.error)
+        if outcome.error is not None and record:
+            note_mistakes(outcome.error, loop)
         if interact is not None and outcome.error is not None:
             interact(outcome.error)
         _unwind(loop, outcome)
