@@ -21,15 +21,13 @@ async def a_poll_for_what_never_comes():
 
 
 @sick(LivelockError, says=("alphonse", "gaston"), here=("",), slow=True)
-async def two_that_let_each_other_go_first():
-    wants = {"alphonse": True, "gaston": True}
+async def two_that_poll_for_each_other():
+    ready = set()
 
     async def walk(me, other):
-        while True:
-            for wants[me] in (False, True):
-                await asyncio.sleep(0)  # HERE
-            if not wants[other]:
-                return
+        while other not in ready:
+            await asyncio.sleep(0)  # HERE
+        ready.add(me)
 
     await asyncio.gather(
         asyncio.create_task(walk("alphonse", "gaston"), name="alphonse"),
