@@ -12,21 +12,18 @@ import asyncio
 import os
 import sysconfig
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import FrameType
 from typing import Any, NamedTuple
 
 from vtloop.debuggers import debugging
-from vtloop.diagnosis.blocked import blocking_call, let_through, place_of_frame, task_label
+from vtloop.diagnosis.blocked import blocking_call, let_through_text, place_of_frame, task_label
 from vtloop.diagnosis.chains import Place
 from vtloop.errors import BlockingCallError
 from vtloop.state import LoopState
 from vtloop.warned import Warned
 
-__all__ = ["ALLOWED", "SLEEPERS", "blocked", "guarded", "is_library", "program_frames", "swallowed", "warned"]
-
-SLEEPERS: dict[int, Callable[[float], None]] = {}
-"""How ``time.sleep`` sleeps in a thread that runs an executor call, by the number of the thread."""
+__all__ = ["ALLOWED", "blocked", "guarded", "is_library", "let_through", "program_frames", "swallowed"]
 
 ALLOWED: tuple[tuple[str, tuple[str, ...]], ...] = (
     # What a module does when it is imported happens once a process: a second run would not see it.
@@ -175,11 +172,11 @@ def blocked(
     notes[key] = (count + 1, note)
 
 
-def warned(loop: LoopState) -> list[Warned]:
+def let_through(loop: LoopState) -> list[Warned]:
     """What a run is warned of: one warning for each place at which a call was let through, in order."""
     found = []
     for count, note in (loop._let_through or {}).values():
-        text, data = let_through(note.call, note.who, note.place, count, note.instead)
+        text, data = let_through_text(note.call, note.who, note.place, count, note.instead)
         found.append(Warned("blocking call", text, data=data))
     return found
 

@@ -27,10 +27,11 @@ from types import CellType, FrameType, FunctionType, MethodType
 from typing import Any
 
 from vtloop import blocking_buster
-from vtloop.blocking import SLEEPERS, blocked, guarded, program_frames
+from vtloop.blocking import blocked, guarded, program_frames
 from vtloop.blocking_buster import GRACE
 from vtloop.blocking_names import instead_of, waiting_call
 from vtloop.handles import Handle
+from vtloop.handover import SLEEPERS
 from vtloop.state import LoopState
 
 __all__ = ["watch"]

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from vtloop.blocking import let_through, swallowed
 from vtloop.clock import VirtualClock
 from vtloop.collector import uncollected
 from vtloop.deviations import worded
@@ -204,6 +205,7 @@ def execute(
         if interact is not None and outcome.error is not None:
             interact(outcome.error)
         _unwind(loop, outcome)
+    outcome.warnings += let_through(loop)
     return outcome
 
 
@@ -328,6 +330,9 @@ def join_background(loop: EventLoop, error: BaseException | None) -> BaseExcepti
             # What asyncio does when the task is freed.
             message = f"{type(task).__name__} exception was never retrieved"
             loop.call_exception_handler({"message": message, "exception": failure, "future": task})
+    for refusal in swallowed(loop, [error, *collected]):
+        refusal.add_note("the program caught this error and went on")
+        collected.append(refusal)
     others = [failure for failure in collected if failure is not error]
     if error is None:
         if len(others) < 2:

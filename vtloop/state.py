@@ -90,6 +90,9 @@ class LoopState(asyncio.AbstractEventLoop):
     def _note_task(self, task: asyncio.Task[Any]) -> None:
         raise NotImplementedError
 
+    def _is_daemon(self, task: asyncio.Task[Any] | None) -> bool:
+        raise NotImplementedError
+
     def _mark_daemon(self, task: asyncio.Task[Any]) -> None:
         raise NotImplementedError
 

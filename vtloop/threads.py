@@ -1,9 +1,9 @@
 """Real threads under a virtual clock: executor calls, and threads the program started itself.
 
 A part of the loop.  An executor call runs in a helper thread that is handed the turn while the loop waits: one thing
-at a time, so a run stays reproducible.  A call that blocks, or calls back into the loop, is served with the clock
-frozen, and the run is marked as not reproducible.  The clock must never overtake a thread that is at work, and a
-deadlock must never be called while one could still wake the loop.
+at a time, so a run stays reproducible (`vtloop.handover`).  A call that blocks, or calls back into the loop, is served
+with the clock frozen, and the run is marked as not reproducible.  The clock must never overtake a thread that is at
+work, and a deadlock must never be called while one could still wake the loop.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import _thread
 import asyncio
 import concurrent.futures
-import contextlib
 import queue
 import socket
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 
 from vtloop.anyio_waits import is_idle_worker
 from vtloop.diagnosis import verdict
+from vtloop.handover import Call, Helper
 from vtloop.state import LoopState
 
 __all__ = ["ExecutorCalls"]
@@ -35,61 +35,11 @@ GRACE = 0.05
 """Real seconds for which the clock waits for a thread of the program that does not move."""
 
 
-class _Call:
-    """One ``run_in_executor``: its function and its outcome."""
-
-    __slots__ = ("done", "function", "future", "passed")
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self.function = function
-        self.future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        self.done = False
-        self.passed = 0
-
-
-class _Helper:
-    """A thread that runs the calls it is handed, one after the other."""
-
-    def __init__(self, wake: Callable[[], None], number: int) -> None:
-        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._wake = wake
-        self.call: _Call | None = None
-        self.called_back = False  # the call at work has put something into the loop, and may wait for it
-        self.thread = threading.Thread(target=self._work, name=f"vtloop-executor-{number}", daemon=True)
-        self.thread.start()
-
-    def hand(self, call: _Call) -> None:
-        self.call, self.called_back = call, False
-        self._calls.put(call)
-
-    def end(self) -> None:
-        self._calls.put(None)
-
-    def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            outcome: Any = None
-            error: BaseException | None = None
-            try:
-                outcome = call.function()
-            except BaseException as exc:
-                error = exc
-            self.call = None
-            call.done = True
-            with contextlib.suppress(concurrent.futures.InvalidStateError, RuntimeError):
-                if error is None:
-                    call.future.set_result(outcome)
-                else:
-                    call.future.set_exception(error)
-            outcome = error = None
-            del call
-            self._wake()
-
-
 class ExecutorCalls(LoopState):
     """``run_in_executor``, ``call_soon_threadsafe``'s wake-up, and the waiting for threads."""
 
-    _calls: deque[_Call] | tuple[()] = ()
-    _helpers: tuple[_Helper, ...] = ()
+    _calls: deque[Call] | tuple[()] = ()
+    _helpers: tuple[Helper, ...] = ()
     _foreign = False  # another thread has put something in
     _executor_shut = False
     _wakeups: queue.SimpleQueue[None] | None = None
@@ -111,7 +61,8 @@ class ExecutorCalls(LoopState):
             self._check_callback(func, "run_in_executor")
         if executor is None and self._executor_shut:
             raise RuntimeError("Executor shutdown has been called")
-        call = _Call(lambda: func(*args))
+        background = self._daemons and self._is_daemon(asyncio.current_task(self) if self.is_running() else None)
+        call = Call(lambda: func(*args), background)
         call.future.vtloop_function = func  # type: ignore[attr-defined]  # what a report names
         future: asyncio.Future[Any] = asyncio.wrap_future(call.future, loop=self)
         if not self._calls:
@@ -164,19 +115,45 @@ class ExecutorCalls(LoopState):
                 self._hand_over(call)
             must = False
 
-    def _hand_over(self, call: _Call) -> None:
+    def _hand_over(self, call: Call) -> None:
         """Give a helper thread the turn, and wait until it is done, calls back, or takes long."""
         helper = next((h for h in self._helpers if h.call is None), None)
         if helper is None:
-            helper = _Helper(self._wake, len(self._helpers) + 1)
+            put_to_sleep = self._put_to_sleep_later if self._blocking is not None else None
+            helper = Helper(self._wake, len(self._helpers) + 1, put_to_sleep)
             self._helpers += (helper,)
         self._foreign = False
         helper.hand(call)
+        self._wait_for_turn(helper, call)
+
+    def _wait_for_turn(self, helper: Helper, call: Call) -> None:
+        """Wait until ``call`` is done, goes to sleep, calls back, or takes long."""
         until = time.perf_counter() + HANDOVER
-        while not call.done:
-            if not self._sleep(until - time.perf_counter()) or self._foreign:
+        while not call.done and helper.wish is None:
+            if (not self._sleep(until - time.perf_counter()) or self._foreign) and helper.leave_alone():
                 self.reproducible = self.reproducible and call.done
                 return
+        if not call.done:
+            self._put_to_sleep(helper)
+
+    def _put_to_sleep(self, helper: Helper) -> None:
+        """An executor call sleeps: set the timer that hands it the turn again."""
+        if helper.wish is not None and helper.call is not None:
+            helper.resting = True
+            handle: Any = self.call_later(helper.wish, self._wake_up, helper)
+            handle._background = helper.call.background
+
+    def _put_to_sleep_later(self, helper: Helper) -> None:
+        """The same for a call that lost the turn, in its thread."""
+        self.call_soon_threadsafe(self._put_to_sleep, helper)
+
+    def _wake_up(self, helper: Helper) -> None:
+        """Hand the turn back to an executor call that has slept enough, and wait as when it began."""
+        call = helper.call
+        if call is not None:
+            self._foreign = False
+            helper.resume()
+            self._wait_for_turn(helper, call)
 
     # -- waiting ------------------------------------------------------------------------------------------------
 
@@ -184,13 +161,15 @@ class ExecutorCalls(LoopState):
         """Something was put in by ``call_soon_threadsafe``; note by whom, and wake the loop if it waits."""
         if self._thread_id is None or threading.get_ident() == self._thread_id:
             return
-        self._foreign = self._special = True
+        self._special = True
         thread = threading.current_thread()
         for helper in self._helpers:
             if helper.thread is thread:
-                helper.called_back = helper.call is not None
+                self._foreign = self._foreign or not helper.ending
+                helper.called_back = not helper.ending
                 break
         else:
+            self._foreign = True
             self.reproducible = False
             if thread not in self._callers:
                 self._callers += (thread,)
@@ -223,7 +202,8 @@ class ExecutorCalls(LoopState):
 
     def _counting(self) -> list[threading.Thread]:
         """The threads that could still wake the loop: started in this run, or known to call this loop."""
-        own = {helper.thread for helper in self._helpers if helper.call is None or not helper.called_back}
+        own = {helper.thread for helper in self._helpers if not (helper.call is not None and helper.called_back)}
+        own |= {helper.thread for helper in self._helpers if helper.resting}
         return [
             thread
             for thread in threading.enumerate()
@@ -238,7 +218,7 @@ class ExecutorCalls(LoopState):
         """Before a jump: wait for calls at work, and shortly for threads that move; True when something came."""
         if deadline is None or not (self.options.autojump or self._requests):
             return False
-        if any(helper.call is not None and not helper.called_back for helper in self._helpers):
+        if any(helper.at_work for helper in self._helpers):
             return self._wait_for_threads()
         end = time.perf_counter() + GRACE
         while self._moving():
@@ -271,7 +251,7 @@ class ExecutorCalls(LoopState):
             if self._something_ready():
                 return True
             threads = self._counting()
-            threads += [h.thread for h in self._helpers if h.call is not None and not h.called_back]
+            threads += [helper.thread for helper in self._helpers if helper.at_work]
             if not threads:
                 # The last one may have put something in just before it ended.
                 return self._something_ready()
@@ -289,8 +269,9 @@ class ExecutorCalls(LoopState):
 
     def _end_helpers(self) -> None:
         for helper in self._helpers:
+            rests = helper.call is None or helper.resting
             helper.end()
-            if helper.call is None:
+            if rests:
                 helper.thread.join(1.0)
         self._helpers = ()
 

@@ -17,7 +17,7 @@ from vtloop.diagnosis.describe import place_data
 from vtloop.diagnosis.verdict import Snapshot
 from vtloop.errors import BlockingCallError
 
-__all__ = ["blocking_call", "let_through", "place_of_frame", "task_label"]
+__all__ = ["blocking_call", "let_through_text", "place_of_frame", "task_label"]
 
 _STACK_LINES = 8
 
@@ -97,7 +97,7 @@ def blocking_call(
     return BlockingCallError(message, report="\n".join(lines), data=data)
 
 
-def let_through(call: str, who: str, place: Place | None, count: int, instead: str) -> tuple[str, dict[str, Any]]:
+def let_through_text(call: str, who: str, place: Place | None, count: int, instead: str) -> tuple[str, dict[str, Any]]:
     """The line, and its facts, about a call that really blocked because ``blocking="virtual"`` lets it."""
     where = f" at {place}" if place is not None else ""
     times = "" if count == 1 else f" {count:,} times"
