@@ -22,7 +22,7 @@ FLOORS = {
     "folders": 0,
     "cpython": 0,
     "cpython_waits": 0,
-    "cpython_notes": 1,
+    "cpython_notes": 0,
     "cpython_mocks": 0,
     "state": 0,
     "debuggers": 0,
@@ -38,6 +38,7 @@ FLOORS = {
     "ready": 2,
     "ties": 2,
     "boundary": 2,
+    "notes": 1,
     "noting": 2,
     "cancelling": 5,
     "manual": 2,
@@ -393,7 +394,7 @@ PRIVATE = {
 
 @each_module
 def test_cpythons_private_names_stand_in_one_place(module):
-    if module in ("cpython", "cpython_waits", "anyio_waits"):
+    if module in ("cpython", "cpython_waits", "cpython_notes", "anyio_waits"):
         return
     touched = [
         f"line {node.lineno}: {ast.unparse(node)}"

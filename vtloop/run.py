@@ -24,7 +24,9 @@ from vtloop.collector import uncollected
 from vtloop.deviations import worded
 from vtloop.diagnosis.mistakes import note_mistakes
 from vtloop.errors import UsageError, VtloopError
+from vtloop.leaks import Leaks, NoLeaks
 from vtloop.loop import EventLoop
+from vtloop.noting import Notes, noted, stop_noting
 from vtloop.options import Options
 from vtloop.orders import Take, order_of
 from vtloop.recording import Recording
@@ -162,6 +164,7 @@ def execute(
     track_order: bool = False,
     recorder: Recorder | None = None,
     interact: Interact | None = None,
+    quick: bool = False,
 ) -> Outcome:
     """Run ``main`` once and unwind it.
 
@@ -176,6 +179,7 @@ def execute(
         drive: Drives the loop itself, in place of running ``main`` (which is not used then).
         recorder: Makes the recording; None for a plain one.
         interact: Called with what the run failed with, before anything is cancelled.
+        quick: Whether leaks are looked for only where that costs nothing: for most runs of an exploration.
     """
     if asyncio._get_running_loop() is not None:
         raise UsageError("a run cannot be made while an event loop is running in this thread; make it from plain code")
@@ -190,12 +194,15 @@ def execute(
 
     # Collected by chance between the end of the loop and that of the run, a future whose exception nobody read would
     # fail the run once and not the next time.
-    with uncollected(), background_failures(loop), Watchdog(loop, options.watchdog):
+    notes = Notes(loop) if record else None
+    leaks = Leaks(loop, quick) if options.leaks != "allow" else NoLeaks()
+    with uncollected(), background_failures(loop), Watchdog(loop, options.watchdog), noted(notes), leaks:
         try:
             outcome.value = loop.run_until_complete(_coroutine(main)) if drive is None else drive(loop, note_end)
         except BaseException as exc:
             outcome.error = exc
         note_end()
+        stop_noting(notes)
         if isinstance(outcome.error, asyncio.CancelledError) and loop.cancelled_at:
             # The program passes a cancellation by the explorer on, as it may.
             outcome.error = None
@@ -204,7 +211,10 @@ def execute(
             note_mistakes(outcome.error, loop)
         if interact is not None and outcome.error is not None:
             interact(outcome.error)
-        _unwind(loop, outcome)
+        leaks.unwinding()
+        _unwind(loop, outcome, leaks)
+        outcome.error = leaks.judge(outcome.error, outcome.time_ns, outcome.steps)
+    outcome.warnings += leaks.warned
     outcome.warnings += let_through(loop)
     return outcome
 
@@ -346,7 +356,7 @@ def join_background(loop: EventLoop, error: BaseException | None) -> BaseExcepti
     return error
 
 
-def _unwind(loop: EventLoop, outcome: Outcome) -> None:
+def _unwind(loop: EventLoop, outcome: Outcome, leaks: NoLeaks) -> None:
     """Cancel what is left in order of creation, under asyncio's own order, unrecorded and bounded; then close."""
     left = loop._tasks.pending()
     try:
@@ -358,6 +368,8 @@ def _unwind(loop: EventLoop, outcome: Outcome) -> None:
                     task.cancel()
             if left:
                 _drain(loop, asyncio.wait(left))
+                if any(not task.done() for task in left):
+                    leaks.survived([task for task in left if not task.done()])
             if loop.has_asyncgens():
                 _drain(loop, loop.shutdown_asyncgens())
             if loop.has_calls():
