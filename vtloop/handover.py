@@ -153,3 +153,6 @@ class Helper:
                 call.future.set_exception(error)
         self.call = None
         call.done = True
+        # This frame outlives the call in the traceback of what it raised, and must not hold the future alive there.
+        outcome = error = None
+        del call
