@@ -1,0 +1,201 @@
+"""Shown here: on healthy programs vtloop is silent, whatever the order, with every part of the diagnosis switched on.
+
+To add a program: write it as plain asyncio into the module of its family (`pools`, `locks`, `waking`, ...), put
+``@healthy()`` above it, and let it assert what holds in every order that asyncio allows, however long a step takes
+(`lag` gives a step up to 0.2 s).  ``quick=False`` if it needs much time on a real clock, ``threads=True`` if it uses
+an executor, ``virtual=True`` if it uses vtloop.  A new family is named in `FAMILIES`.
+
+Every program is run in asyncio's own order and over many seeds at every level; on the standard loop as well, with a
+clock that jumps (all that need no threads) and with the real one (the quick ones).  A program that is found wrong here
+is wrong on asyncio; otherwise it is a false alarm, and vtloop is what must be mended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from differential.oracle import OracleLoop
+
+import vtloop
+from vtloop.options import RUN_DEFAULTS, Options, resolve
+from vtloop.plan import Plan
+from vtloop.run import Outcome, execute
+
+from . import (
+    anyio_programs,
+    locks,
+    outside,
+    patterns,
+    pools,
+    races,
+    services,
+    streams,
+    supervision,
+    timeouts,
+    virtual,
+    waking,
+    weak,
+)
+from .corpus import PROGRAMS, Program, length
+
+FAMILIES = (
+    anyio_programs,
+    locks,
+    outside,
+    patterns,
+    pools,
+    races,
+    services,
+    streams,
+    supervision,
+    timeouts,
+    virtual,
+    waking,
+    weak,
+)
+SCHEDULERS = ("random", "pct:depth=3", "urw", "pos")
+LEVELS = ("timing", "wakeups", "tasks")
+LAG = 0.02
+LONG, SHORT = 1_500, 60  # ticks of the programs that wait for something slow
+
+every_program = pytest.mark.parametrize("name", PROGRAMS)
+
+
+def plans(seeds: int, **options: Any) -> Iterator[tuple[str, int, Options]]:
+    """The runs to make, as name, number and options: asyncio's own order, ``seeds`` at every level, an exploration."""
+    yield "asyncio's own order", 0, resolve(RUN_DEFAULTS, **options)
+    for level in LEVELS:
+        for seed in range(seeds):
+            inexact = {"lag": LAG} if level == "timing" or seed % 2 else {}
+            scheduler = SCHEDULERS[seed % len(SCHEDULERS)]
+            given = {"seed": seed, "scheduler": scheduler, "interleave": level, **inexact, **options}
+            yield f"{level}, seed {seed}, {scheduler}", seed, resolve(RUN_DEFAULTS, **given)
+    plan = Plan.of(runs=seeds, seed=1, **options)
+    for index in range(seeds):
+        yield f"run {index} of an exploration", index, plan.options_of(index)
+
+
+def said_of(outcome: Outcome) -> list[str]:
+    """All that vtloop has to say about a run."""
+    said = [f"warning: {one}" for one in outcome.warnings]
+    if outcome.error is not None:
+        said.insert(0, f"{type(outcome.error).__name__}: {outcome.error}")
+        said += getattr(outcome.error, "__notes__", [])
+    return said
+
+
+def run_all(program: Program, seeds: int, **options: Any) -> int:
+    """Run it in every way, a quarter of the runs recorded, every twentieth at full length; the number of runs made."""
+    number = 0
+    for number, (how, seed, settings) in enumerate(plans(seeds, **options), 1):
+        length.ticks = LONG if seed % 20 == 0 else SHORT
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            outcome = execute(program.main, settings, record=seed % 4 == 0)
+        said = said_of(outcome) + [str(warning.message) for warning in heard]
+        assert not said, f"{program.name} ({how}): " + "\n".join(said)
+    return number
+
+
+def test_there_are_at_least_sixty_programs() -> None:
+    assert len(PROGRAMS) >= 60
+    assert {program.main.__module__ for program in PROGRAMS.values()} == {family.__name__ for family in FAMILIES}
+
+
+@every_program
+def test_nothing_is_said_of_a_healthy_program(name: str) -> None:
+    run_all(PROGRAMS[name], 8)
+
+
+@pytest.mark.slow
+@every_program
+def test_nothing_is_said_over_two_hundred_seeds(name: str) -> None:
+    assert run_all(PROGRAMS[name], 200) == 801
+
+
+@pytest.mark.slow
+@every_program
+def test_nothing_is_said_when_every_leak_would_be_a_warning(name: str) -> None:
+    run_all(PROGRAMS[name], 20, leaks="warn")
+
+
+@pytest.mark.parametrize("name", [name for name, one in PROGRAMS.items() if not one.threads and not one.virtual])
+def test_the_scheduler_of_asyncio_runs_it_to_its_end(name: str) -> None:
+    with asyncio.Runner(loop_factory=OracleLoop) as runner:
+        runner.run(PROGRAMS[name].main())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, one in PROGRAMS.items() if one.quick])
+def test_the_standard_loop_runs_it_to_its_end(name: str) -> None:
+    asyncio.run(PROGRAMS[name].main())
+
+
+# -- programs that are driven from outside -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [None, *range(5)])
+def test_a_waiter_is_woken_from_outside_a_running_loop(seed: int | None) -> None:
+    # While the loop is driven by hand, whoever drives it may set the event at any time.
+    with warnings.catch_warnings(), vtloop.EventLoop(seed=seed, leaks="error", blocking="raise") as loop:
+        warnings.simplefilter("error")
+        event = asyncio.Event()
+
+        async def heartbeat() -> None:
+            while True:
+                await asyncio.sleep(0.5)
+
+        heart = loop.create_task(heartbeat())
+        waiting = loop.create_task(event.wait())
+        loop.advance(2000)
+        assert not waiting.done()
+        event.set()
+        loop.run_ready()
+        assert waiting.done()
+        heart.cancel()
+        loop.run_until_idle()
+
+
+@pytest.mark.parametrize("seed", [None, *range(5)])
+def test_a_waiter_is_woken_between_two_runs_of_one_loop(seed: int | None) -> None:
+    with warnings.catch_warnings(), vtloop.EventLoop(seed=seed, leaks="error", blocking="raise") as loop:
+        warnings.simplefilter("error")
+        event = asyncio.Event()
+        waiting = loop.create_task(event.wait())
+        loop.run_until_complete(asyncio.sleep(1000))
+        event.set()
+        assert loop.run_until_complete(waiting)
+
+
+@pytest.mark.parametrize("seed", [None, *range(5)])
+def test_one_runner_runs_several_programs(seed: int | None) -> None:
+    names = [name for name, one in PROGRAMS.items() if not one.threads][:20]
+    factory = vtloop.loop_factory(seed=seed, leaks="error", blocking="raise")
+    with warnings.catch_warnings(), asyncio.Runner(loop_factory=factory) as runner:
+        warnings.simplefilter("error")
+        for name in names:
+            runner.run(PROGRAMS[name].main())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [None, *range(5)])
+def test_nothing_is_said_of_ten_thousand_short_tasks(seed: int | None) -> None:
+    async def main() -> int:
+        done = 0
+
+        async def short() -> None:
+            nonlocal done
+            await asyncio.sleep(0)
+            done += 1
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(10_000):
+                group.create_task(short())
+        return done
+
+    outcome = execute(main, resolve(RUN_DEFAULTS, seed=seed))
+    assert (said_of(outcome), outcome.value) == ([], 10_000)
