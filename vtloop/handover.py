@@ -151,6 +151,7 @@ class Helper:
                 call.future.set_result(outcome)
             else:
                 call.future.set_exception(error)
+        outcome = error = None  # an exception holds this frame
         self.call = None
         call.done = True
         # This frame outlives the call in the traceback of what it raised, and must not hold the future alive there.
