@@ -807,6 +807,7 @@ def test_ctrl_c_ends_an_exploration_with_130(project):
     )
     env = {**os.environ, "PYTHONPATH": ROOT}
     command = [sys.executable, "-m", "vtloop", "explore", "slow_one.py:main", "-n", "1000000", "--json"]
+    command += ["--blocking", "allow"]
     restore = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, preexec_fn=restore

@@ -421,7 +421,8 @@ def test_progress_is_drawn_with_several_processes_too(tmp_path):
     script = (
         "import io, sys\nclass Terminal(io.StringIO):\n    def isatty(self): return True\n"
         "sys.stderr = sys.__stderr__ = Terminal()\nfrom vtloop.cli import main\n"
-        "main(['explore', 'programs.py:slow', '-j', '2', '--budget', '0.6'])\nprint(ascii(sys.stderr.getvalue()))"
+        "main(['explore', 'programs.py:slow', '-j', '2', '--budget', '0.6', '--blocking', 'allow'])\n"
+        "print(ascii(sys.stderr.getvalue()))"
     )
     env = {**os.environ, "PYTHONPATH": ROOT}
     command = [sys.executable, "-c", script]

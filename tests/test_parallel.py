@@ -135,8 +135,8 @@ def test_the_result_is_the_same_for_any_number_of_processes():
 def test_the_lowest_failing_run_wins_even_when_it_takes_long():
     out, _ = script("""
         for seed in range(6):
-            alone = vtloop.explore(slow_then_quick, runs=4000, seed=seed).failure
-            many = vtloop.explore(slow_then_quick, runs=4000, seed=seed, jobs=3).failure
+            alone = vtloop.explore(slow_then_quick, runs=4000, seed=seed, blocking="allow").failure
+            many = vtloop.explore(slow_then_quick, runs=4000, seed=seed, blocking="allow", jobs=3).failure
             assert (alone.run, str(alone.error)) == (many.run, str(many.error)), (alone, many)
             print(alone.error)
     """)
@@ -217,7 +217,7 @@ def test_ctrl_c_ends_all_processes_at_once(tmp_path):
     )
     interrupt = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     command = [sys.executable, "-c", f"{interrupt}from vtloop.cli import main; raise SystemExit(main())"]
-    command += ["explore", "endless.py:main", "-j", "2", "-n", "1000000"]
+    command += ["explore", "endless.py:main", "-j", "2", "-n", "1000000", "--blocking", "allow"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         command,
