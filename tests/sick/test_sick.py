@@ -15,11 +15,11 @@ from vtloop.errors import VtloopError
 from vtloop.options import RUN_DEFAULTS, resolve
 from vtloop.run import execute
 
-from . import deadlocks, endless, orders, through_anyio
+from . import blocking, deadlocks, endless, mistakes, orders, through_anyio
 from .case import Case, Stuck, catalogue
 from .missed import MISSED
 
-FAMILIES = (deadlocks, endless, orders, through_anyio)
+FAMILIES = (blocking, deadlocks, endless, mistakes, orders, through_anyio)
 
 LEAST_RECALL = 0.95
 
@@ -151,7 +151,7 @@ def test_other_orders_do_not_hide_the_defect(case: Case) -> None:
 
 
 def test_there_are_enough_programs_and_few_are_missed() -> None:
-    assert len(catalogue) >= 40
+    assert len(catalogue) >= 60
     assert {case.family for case in catalogue.values()} == {module.__name__.rpartition(".")[2] for module in FAMILIES}
     assert set(MISSED) <= set(catalogue)
     assert 1 - len(MISSED) / len(catalogue) >= LEAST_RECALL
