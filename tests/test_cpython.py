@@ -372,6 +372,43 @@ def test_handles_print_and_compare_with_only_what_the_loop_fills_in() -> None:
     assert not later < later
 
 
+# -- coroutines that are never awaited -------------------------------------------------------------------------------
+
+
+def test_the_hook_is_told_of_each_coroutine_that_dies_unawaited_and_where() -> None:
+    told: list[tuple[str, bool, Any]] = []
+
+    async def fetch(*arguments: Any, **named: Any) -> None:
+        pass
+
+    def hook(coro: Any) -> None:
+        told.append((coro.__name__, cpython.value_dropped(sys._getframe(1)), coro.cr_origin))
+
+    def forgetful() -> None:
+        fetch()  # type: ignore[unused-coroutine]
+        fetch(1, named=2)  # type: ignore[unused-coroutine]
+        fetch(*[1])  # type: ignore[unused-coroutine]
+        if fetch():  # type: ignore[truthy-bool]
+            pass
+        bool(not fetch())  # type: ignore[truthy-bool]
+        coro = fetch()
+        del coro
+        [fetch()]
+        fetch().close()
+
+    before = cpython.on_unawaited(hook)
+    try:
+        forgetful()
+    finally:
+        assert cpython.on_unawaited(before) is hook
+    assert before is cpython.PYTHONS_OWN
+    assert told == [("fetch", dropped, None) for dropped in [True] * 5 + [False] * 2]
+    coro = fetch()
+    with pytest.warns(RuntimeWarning, match="coroutine '.*fetch' was never awaited"):
+        cpython.PYTHONS_OWN(coro)
+    coro.close()
+
+
 # -- the rule itself ------------------------------------------------------------------------------------------------
 
 
