@@ -8,6 +8,7 @@ here changes the state of what it looks at: an unread exception stays unread.
 from __future__ import annotations
 
 import asyncio
+import dis
 import gc
 import sys
 from asyncio import futures, tasks, threads
@@ -24,11 +25,14 @@ __all__ = [
     "as_completed_todo",
     "barrier_phase",
     "bound_exits",
+    "cancelled_with",
     "chained_call",
     "completion_queue",
     "condition_lock",
+    "coroutine_of_ended",
     "end_of",
     "entered_by_stack",
+    "enters_managers",
     "frame_locals",
     "future_waited_for",
     "gather_children",
@@ -252,6 +256,27 @@ def end_of(task: asyncio.Future[Any]) -> BaseException | None:
     # CPython: Future._exception, C and Python tasks, 3.11-3.13; asking `exception()` would mark it as read.
     error: BaseException | None = getattr(task, "_exception", None)
     return error
+
+
+def cancelled_with(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+    """The exception that ended a cancelled task, as long as nobody has awaited the task; stays where it is."""
+    # CPython: the task holds it as `_cancelled_exc` (fut_cancelled_exc in C), 3.11-3.13; a task that awaits it
+    # takes it away.
+    return next((held for held in gc.get_referents(task) if type(held) is asyncio.CancelledError), None)
+
+
+def coroutine_of_ended(task: asyncio.Task[Any]) -> CoroutineType[Any, Any, Any] | None:
+    """The coroutine of a finished task, where the task still holds it."""
+    # CPython: `get_coro()` of an eager task that is done crashes 3.12.1; its referents leave the coroutine out.
+    return next((held for held in gc.get_referents(task) if type(held) is CoroutineType), None)
+
+
+def enters_managers(code: CodeType) -> bool:
+    """Whether a code object has an ``async with`` or ``async for``; True where the version does not tell."""
+    # CPython: the opcodes BEFORE_ASYNC_WITH and GET_AITER, one at every second byte of co_code, 3.11-3.13.
+    wanted = [dis.opmap.get(name) for name in ("BEFORE_ASYNC_WITH", "GET_AITER")]
+    operations = code.co_code[::2]
+    return any(number is None or number in operations for number in wanted)
 
 
 def bound_exits(suspended: object) -> tuple[list[MethodType], list[object]]:

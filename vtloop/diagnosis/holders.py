@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from types import AsyncGeneratorType
+from types import AsyncGeneratorType, CodeType
 from typing import Any
 
 from vtloop import anyio_waits
@@ -20,6 +20,7 @@ from vtloop.cpython_waits import (
     bound_exits,
     condition_lock,
     entered_by_stack,
+    enters_managers,
     frame_locals,
     generator_of_context,
 )
@@ -34,8 +35,11 @@ _HOLDABLE = (asyncio.Lock, asyncio.Condition, asyncio.Semaphore)
 class Holders:
     """The locks and semaphores that tasks are inside of, and the timeouts around their waits, as of now."""
 
-    def __init__(self, chains: Sequence[Sequence[Link]], places: Places) -> None:
+    def __init__(self, chains: Sequence[Sequence[Link]], places: Places, locks: bool = True) -> None:
+        """Look at all chains; without `locks` (nobody waits for one) only for timeouts, which is quicker."""
         self._places = places
+        self._all = locks
+        self._enters: dict[int, bool] = {}
         self._by_lock: dict[int, list[int]] = {}
         self._limits: dict[int, float] = {}
         self._locks: list[object] = []  # keeps what the identities above stand for alive
@@ -72,7 +76,7 @@ class Holders:
         }
         seen = {id(link.awaitable) for link in chain}
         for position, link in enumerate(chain):
-            if self._skips(link) or getattr(link.awaitable, "cr_running", False):
+            if self._skips(link) or not self._may_hold(link.code) or getattr(link.awaitable, "cr_running", False):
                 continue
             inner = chain[position + 1] if position + 1 < len(chain) else None
             entering = frame_locals(inner.frame).get("self") if inner and inner.code.co_name == AENTER else None
@@ -92,6 +96,14 @@ class Holders:
             return False
         known = self._places.primitive(link.code)
         return known is None or known.kind != "wait_for"
+
+    def _may_hold(self, code: CodeType) -> bool:
+        if self._all:
+            return True
+        known = self._enters.get(id(code))
+        if known is None:
+            known = self._enters[id(code)] = enters_managers(code)
+        return known
 
     def _add(self, index: int, lock: object) -> None:
         holders = self._by_lock.get(id(lock))

@@ -109,7 +109,8 @@ class _Capture:
             if seen.target is not None:
                 self.sharing.setdefault(id(seen.target.primitive), []).append(i)
         self.labels = _labels(self.seen)
-        self.holders = Holders([s.chain for s in self.seen], self.places)
+        locks = any(s.target is not None and s.target.kind in HELD for s in self.seen)
+        self.holders = Holders([s.chain for s in self.seen], self.places, locks)
         self.names = self._find_names()
         self.waiters: dict[int, set[int]] = {}
         for i, seen in enumerate(self.seen):
