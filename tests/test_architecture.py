@@ -72,6 +72,7 @@ FLOORS = {
     "diagnosis.leak": 3,
     "diagnosis.names": 3,
     "diagnosis.sites": 3,
+    "diagnosis.suspects": 3,
     "diagnosis.targets": 3,
     "diagnosis.verdict": 3,
     "diagnosis.waits": 3,

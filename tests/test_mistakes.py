@@ -15,6 +15,7 @@ from unittest.mock import AsyncMock, MagicMock, Mock
 import pytest
 
 import vtloop
+from vtloop.cpython_mocks import MOCK_COROUTINE, child_of, is_async_mock, is_mock
 from vtloop.diagnosis.mistakes import HINT, advice_for, never_awaited, note_mistakes
 
 
@@ -695,3 +696,21 @@ def test_a_coroutine_that_was_never_awaited_is_told_by_its_name() -> None:
         "or `asyncio.create_task(Store.save(...))`."
     )
     assert "an AsyncMock was called and not awaited" in never_awaited("AsyncMockMixin._execute_mock_call")
+
+
+# -- CPython -----------------------------------------------------------------------------------------------------
+
+
+def test_mocks_keep_what_they_gave_under_private_names() -> None:
+    mock, plain = AsyncMock(), MagicMock()
+    assert child_of(mock, "get") is None
+    assert child_of(mock, "get") is None, "asking makes no child"
+    get = mock.get
+    assert child_of(mock, "get") is get
+    mock.other = 3
+    assert child_of(mock, "other") == 3
+    assert [is_mock(mock), is_mock(plain), is_mock(3)] == [True, True, False]
+    assert [is_async_mock(mock), is_async_mock(plain)] == [True, False]
+    call = mock()
+    assert call.__qualname__ == MOCK_COROUTINE
+    call.close()

@@ -10,12 +10,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["MOCK_COROUTINE", "child_of", "is_async_mock", "is_mock", "made_by"]
+__all__ = ["MOCK_COROUTINE", "child_of", "is_async_mock", "is_mock"]
 
 # CPython: the coroutine that calling an AsyncMock gives (3.11-3.13).
 MOCK_COROUTINE = "AsyncMockMixin._execute_mock_call"
-
-_RETURNED = "()"
 
 
 def _is_a(thing: object, name: str) -> bool:
@@ -39,10 +37,3 @@ def child_of(mock: object, name: str) -> object | None:
     own: dict[str, Any] = object.__getattribute__(mock, "__dict__")
     found = own.get("_mock_children", {}).get(name)
     return found if found is not None else own.get(name)
-
-
-def made_by(mock: object) -> object | None:
-    """The mock whose ``return_value`` this one is; None for one made otherwise."""
-    # CPython: _mock_new_parent and _mock_new_name, "()" for a return_value (3.11-3.13).
-    own: dict[str, Any] = object.__getattribute__(mock, "__dict__")
-    return own.get("_mock_new_parent") if own.get("_mock_new_name") == _RETURNED else None

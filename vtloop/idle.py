@@ -284,6 +284,8 @@ class IdleRules(ManualClock, ExecutorCalls):
             step=self._steps if self._line is None else self._line.takes - self._turns,
             seed=None if self.options.seed is None else str(self.options.seed),
             finished_errors=self._tasks.unread(),
+            ended=[task for task in self._tasks if task.done()],
+            failed=tuple(self.background or ()),
             events=tuple(self._recent_events()),
             notes=tuple(notes),
             command=self.replay_command,

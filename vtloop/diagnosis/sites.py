@@ -52,7 +52,9 @@ def site_of(error: BaseException) -> Site | None:
         library = file.startswith(_STDLIB) and not file.startswith(_PACKAGES)
         if not library and not places.is_internal(code) and file[:1] != "<":
             found = last
-    return Site(found, found is last) if found is not None else None
+    if found is None:
+        return None
+    return Site(found.tb_frame, found.tb_lasti, found.tb_lineno or 0, direct=found is last)
 
 
 class _Parsed(NamedTuple):
@@ -72,28 +74,30 @@ class Site:
     Attributes:
         frame: The frame.
         direct: Whether the line itself failed, and not something that it called.
+        line: Its number.
         source: The line, stripped.
         node: What failed on it, as far as the positions of the bytecode tell: an expression, or a statement.
         statement: The statement, when it stands in one line; of a longer one its first line, when that is the one.
     """
 
-    def __init__(self, traceback: TracebackType, direct: bool) -> None:
-        self.frame: FrameType = traceback.tb_frame
+    def __init__(self, frame: FrameType, lasti: int, line: int, *, direct: bool = True) -> None:
+        self.frame = frame
         self.direct = direct
         code = self.frame.f_code
-        self._line = traceback.tb_lineno or code.co_firstlineno
+        self.line = line or code.co_firstlineno
         self._lines = linecache.getlines(code.co_filename, self.frame.f_globals)
-        self.source = self._line_at(self._line).strip()
-        position = next(itertools.islice(code.co_positions(), traceback.tb_lasti // 2, None), None)
+        self.source = self._line_at(self.line).strip()
+        position = next(itertools.islice(code.co_positions(), lasti // 2, None), None)
         failed = self._expression(*position) if position is not None else None
-        statement = self._statement(self._line, self._line)
+        statement = self._statement(self.line, self.line)
         if failed is None and position is not None and position[0] is not None and position[1] is not None:
             failed = self._statement(position[0], position[1])
         self._parsed = [one for one in (failed, statement) if one is not None]
         self.node = failed.root if failed is not None else None
         self.statement = statement.root if statement is not None else None
         self._comment = ""
-        if isinstance(self.statement, ast.stmt) and self.statement.end_lineno == 1 and not statement.added:
+        whole = statement is not None and not statement.added
+        if whole and isinstance(self.statement, ast.stmt) and self.statement.end_lineno == 1:
             code_only = self.source.encode()[: self.statement.end_col_offset].decode(errors="replace")
             if self.source[len(code_only) :].lstrip().startswith("#"):
                 self._comment, self.source = self.source[len(code_only) :], code_only
@@ -101,7 +105,7 @@ class Site:
 
     def __str__(self) -> str:
         code = self.frame.f_code
-        return f"{shown_path(code.co_filename, os.getcwd())}:{self._line} in {self.function}"
+        return f"{shown_path(code.co_filename, os.getcwd())}:{self.line} in {self.function}"
 
     @property
     def function(self) -> str:

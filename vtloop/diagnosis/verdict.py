@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from vtloop.diagnosis.chains import await_chain_traceback, one_line, shown_path
 from vtloop.diagnosis.describe import cause, cycle_line, groups, hints, listed, task_lines
 from vtloop.diagnosis.facts import facts, unread_data
+from vtloop.diagnosis.suspects import Suspicion, Waiting, suspicions, waiting_for
 from vtloop.diagnosis.targets import seconds as in_seconds
 from vtloop.diagnosis.waits import UnreadError, WaitGraph, capture, unread_errors
 from vtloop.errors import DeadlockError, HangError, LivelockError
@@ -40,6 +41,7 @@ _MOST_LINES = 60
 _MOST_EVENTS = 8
 _MOST_UNREAD = 5
 _STACK_LINES = 6
+_MOST_ROOTS = 20
 _Verdict = TypeVar("_Verdict", bound=HangError)
 
 
@@ -61,6 +63,10 @@ class Snapshot:
     """The command that plays this run back, or what makes it out of the name of the error."""
     finished_errors: Sequence[asyncio.Task[Any]] = ()
     """Finished tasks; those whose exception nobody has read are shown."""
+    ended: Sequence[asyncio.Task[Any]] = ()
+    """Finished tasks in creation order, as far as they are known."""
+    failed: Sequence[BaseException] = ()
+    """What failed in the background so far."""
 
     @property
     def when(self) -> str:
@@ -186,10 +192,17 @@ def _verdict(
     data: dict[str, Any] | None = None,
 ) -> _Verdict:
     unread = unread_errors(snapshot.finished_errors)
-    if unread:
+    suspected: list[Suspicion] = []
+    if kind is DeadlockError and not graph.cycles:
+        suspected = suspicions(_roots(snapshot, graph), snapshot.tasks, snapshot.ended, snapshot.failed)
+    if suspected:
+        # They say more than what fits every wait of the kind.
+        advice = [one.text for one in suspected]
+        message += f"; {suspected[0].short}" if suspected[0].short else ""
+    if unread and not any(one.who.startswith(unread[0].task) for one in suspected):
         first = unread[0]
         text = f"{first.task} ended with {first.error} and nobody has read it: was it to wake one of these?"
-        advice = [*advice[:1], text] if graph.cycles else [text, *advice]
+        advice = [*advice[:1], text] if graph.cycles or suspected else [text, *advice]
     if callable(snapshot.command):
         snapshot = replace(snapshot, command=snapshot.command(kind.__name__))
     report = _report(snapshot, graph, title, what, advice[:2], unread)
@@ -208,6 +221,22 @@ def _verdict(
         "command": snapshot.command,
     }
     return kind(message, report=report, data=everything)
+
+
+def _roots(snapshot: Snapshot, graph: WaitGraph) -> list[Waiting]:
+    """The waits that nobody who is left will end: first what main waits for in the end, then the others."""
+    task, order = graph.main, list[int]()
+    while task is not None and task.wait is not None and task.index not in order:
+        order.append(task.index)
+        task = graph.tasks[task.wait.waits_on[0]] if task.wait.waits_on else None
+    order = order[-1:] + [i for i in range(len(graph.tasks)) if i not in order[-1:]]
+    pending = [task for task in snapshot.tasks if not task.done()]
+    found = []
+    for index in order[:_MOST_ROOTS]:
+        wait = graph.tasks[index].wait
+        if wait is not None and not wait.waits_on:
+            found.append(waiting_for(pending[index], graph.tasks[index].label, wait.name))
+    return [one for one in found if one is not None]
 
 
 def _report(

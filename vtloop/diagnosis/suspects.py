@@ -1,0 +1,269 @@
+"""Who was to wake a task that nobody can wake now: an ended task, a failed thread, a signal that came too early.
+
+Called by `verdict` once, when a run is stuck.  Two sources: the notes of a recorded run (who touched the primitive, and
+when), and the tracebacks of what was cancelled or failed, whose frames may hold the very primitive that is waited for
+and a line, not reached, that would have set it.  Facts are told as facts and the rest as a question: whether a line
+would have been reached cannot be known.  It must never run code of the program, and never compare by name alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import dis
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
+
+from vtloop.cpython_waits import cancelled_with, coroutine_of_ended, end_of, future_waited_for, unfinished_items
+from vtloop.diagnosis.chains import Places, await_chain, one_line, plain_name
+from vtloop.diagnosis.sites import Site, frames_of
+from vtloop.diagnosis.targets import Target, seconds, target_of
+from vtloop.noting import Touch, lost_set, touches
+
+__all__ = ["Suspicion", "Waiting", "suspicions", "waiting_for"]
+
+_WAKERS = {
+    "Event": ("set",),
+    "Condition": ("notify", "notify_all"),
+    "Barrier": ("wait",),
+    "Queue.get": ("put", "put_nowait"),
+    "Queue.put": ("get", "get_nowait"),
+    "Queue.join": ("task_done",),
+    "Lock": ("release",),
+    "Semaphore": ("release",),
+    "future": ("set_result", "set_exception"),
+}
+"""By kind of wait: the methods that end it."""
+
+_QUEUES = (asyncio.Queue, asyncio.LifoQueue, asyncio.PriorityQueue)
+_MOST_WAITS, _MOST_ENDED, _MOST_FRAMES = 4, 200, 20
+
+
+class Waiting(NamedTuple):
+    """A task that waits for something which no pending task is known to bring about."""
+
+    label: str
+    name: str | None
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """Something that may explain a wait.
+
+    Attributes:
+        text: It, in one line.
+        who: The task or thread it is about, as reports call it; empty for none.
+        short: A few words for the message, where the evidence is the primitive itself; else empty.
+    """
+
+    text: str
+    who: str = ""
+    short: str = ""
+
+
+def waiting_for(task: asyncio.Task[Any], label: str, name: str | None) -> Waiting | None:
+    """What a pending task waits for, live; None where it is nothing that another part of the program sets."""
+    waiter = future_waited_for(task)
+    if waiter is None or waiter.done():
+        return None
+    target = target_of(await_chain(task.get_coro()), waiter, Places())
+    return Waiting(label, name, target) if target.kind in _WAKERS and target.primitive is not None else None
+
+
+def suspicions(
+    waits: Sequence[Waiting],
+    pending: Sequence[asyncio.Task[Any]],
+    ended: Sequence[asyncio.Task[Any]],
+    failed: Sequence[BaseException] = (),
+) -> list[Suspicion]:
+    """What may explain `waits`, the likeliest first.
+
+    Args:
+        waits: The first ones are looked at.
+        pending: The tasks that have not ended.
+        ended: Finished tasks in order of creation, as far as they are known.
+        failed: What failed in threads of the run.
+    """
+    ends = list(_ends(ended, failed))
+    names = [one_line(task.get_name()) for task in pending] + [end.name for end in ends]
+    known = {end.name: end for end in ends if end.name and names.count(end.name) == 1}
+    found: list[Suspicion] = []
+    for wait in waits[:_MOST_WAITS]:
+        suspicion = _not_reached(wait, ends) or _noted(wait, known)
+        if suspicion is not None and all(suspicion.text != other.text for other in found):
+            found.append(suspicion)
+    return found
+
+
+# -- what has ended --------------------------------------------------------------------------------------------------
+
+
+class _End(NamedTuple):
+    """How a task or thread ended; the frames that its end went through, innermost first, with their instructions."""
+
+    name: str
+    who: str
+    how: str
+    frames: Sequence[tuple[FrameType, int]]
+
+
+def _ends(ended: Sequence[asyncio.Task[Any]], failed: Sequence[BaseException]) -> Iterator[_End]:
+    for task in ended[-_MOST_ENDED:]:
+        error = cancelled_with(task) if task.cancelled() else end_of(task)
+        frames = _frames(error)
+        name = one_line(task.get_name())
+        yield _End(name, _label(task, name), _how(task.cancelled(), error), frames)
+    for error in failed[:_MOST_ENDED]:
+        thread = next((n for n in getattr(error, "__notes__", ()) if n.startswith(_IN_THREAD)), None)
+        if thread is not None:
+            name = one_line(thread.removeprefix(_IN_THREAD))
+            yield _End("", f"thread {name}", _how(False, error), _frames(error))
+
+
+_IN_THREAD = "raised in thread "
+
+
+def _label(task: asyncio.Task[Any], name: str) -> str:
+    coroutine = coroutine_of_ended(task)
+    stock = name.startswith("Task-") and name[5:].isdecimal()
+    return f"{name} ({plain_name(coroutine.__qualname__)})" if stock and coroutine is not None else name
+
+
+def _how(cancelled: bool, error: BaseException | None) -> str:
+    if cancelled:
+        return "was cancelled"
+    return "returned" if error is None else f"failed with {type(error).__name__}"
+
+
+def _frames(error: BaseException | None) -> list[tuple[FrameType, int]]:
+    if error is None:
+        return []
+    places = Places()
+    found = [(each.tb_frame, each.tb_lasti) for each in frames_of(error)]
+    return [pair for pair in found if not places.is_internal(pair[0].f_code)][-_MOST_FRAMES:][::-1]
+
+
+# -- a line that was not reached -------------------------------------------------------------------------------------
+
+
+def _not_reached(wait: Waiting, ends: Sequence[_End]) -> Suspicion | None:
+    """The first that ended before a line, in a frame of its end, which uses the very primitive to wake somebody."""
+    names = _WAKERS[wait.target.kind]
+    wanted = (wait.target.primitive, wait.target.via_condition)
+    for end in ends:
+        for frame, lasti in end.frames:
+            if not any(name in frame.f_code.co_names for name in names):
+                continue
+            for offset, line in _lookups(frame.f_code, names):
+                if offset <= lasti:
+                    continue
+                site = Site(frame, offset, line)
+                if not isinstance(site.node, ast.Attribute):
+                    continue
+                holder = site.value(site.node.value)
+                if any(holder is thing for thing in wanted if thing is not None):
+                    return _told(wait, end, frame, lasti, site)
+    return None
+
+
+def _lookups(code: CodeType, names: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Where code looks up an attribute of one of the names: offset and line."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_ATTR", "LOAD_METHOD") and instruction.argval in names:
+            line = instruction.positions.lineno if instruction.positions is not None else None
+            if line is not None:
+                yield instruction.offset, line
+
+
+def _told(wait: Waiting, end: _End, frame: FrameType, lasti: int, site: Site) -> Suspicion:
+    places = Places()
+    assert isinstance(site.node, ast.Attribute)
+    call = f"`{site.text(site.node)}()`"
+    ended = places.of_instruction(frame.f_code, lasti)
+    text = f"{end.who} {end.how} at {ended}, before `{site.source}` on line {site.line}: was that to wake {wait.label}?"
+    return Suspicion(text, end.who, f"{end.who} {end.how} before {call}")
+
+
+# -- notes -----------------------------------------------------------------------------------------------------------
+
+
+def _noted(wait: Waiting, ends: Mapping[str, _End]) -> Suspicion | None:
+    """What the notes of a recorded run tell of the primitive."""
+    kind, primitive = wait.target.kind, wait.target.primitive
+    if kind == "Event":
+        return _lost_set(wait, lost_set(primitive))
+    noted = touches(primitive)
+    if kind == "Condition":
+        return _lost_notify(wait, noted)
+    if kind == "Queue.get":
+        return _last_put(wait, noted, ends)
+    if kind == "Queue.join":
+        return _not_done(wait, noted)
+    return _kept(wait, noted, ends) if kind in ("Lock", "Semaphore") else None
+
+
+def _named(wait: Waiting) -> str:
+    return f"`{wait.name}`" if wait.name else f"the {wait.target.kind.partition('.')[0]}"
+
+
+def _by(touch: Touch) -> str:
+    who = one_line(touch.task) if touch.task is not None else "a callback"
+    where = f" at {Places().of_instruction(touch.code, touch.lasti)}" if touch.code is not None else ""
+    return f"{who}{where}, t={seconds(touch.time_ns)}"
+
+
+def _lost_set(wait: Waiting, touch: Touch | None) -> Suspicion | None:
+    if touch is None:
+        return None
+    text = f"{_named(wait)} was set by {_by(touch)}, while nobody waited for it, and cleared again"
+    return Suspicion(f"{text}: leave it set, or use a Condition.", short=f"{_named(wait)} was set before and cleared")
+
+
+def _lost_notify(wait: Waiting, noted: Sequence[Touch]) -> Suspicion | None:
+    """The last ``notify`` came before the first ``wait`` that is noted after it."""
+    last = next((n for n in range(len(noted) - 1, -1, -1) if noted[n].kind == "notify"), None)
+    if last is None or not any(touch.kind == "wait" for touch in noted[last + 1 :]):
+        return None
+    if any(touch.kind == "wait" for touch in noted[:last]):
+        return None  # somebody may have been woken by it
+    text = f"{_named(wait)} was notified by {_by(noted[last])}, before {wait.label} waited, and not since"
+    return Suspicion(f"{text}: use `wait_for(predicate)`, so that the state decides.")
+
+
+def _last_put(wait: Waiting, noted: Sequence[Touch], ends: Mapping[str, _End]) -> Suspicion | None:
+    """The last who put into the queue has ended."""
+    last = next((touch for touch in reversed(noted) if touch.kind == "put"), None)
+    end = ends.get(last.task or "") if last is not None else None
+    if last is None or end is None:
+        return None
+    return Suspicion(f"the last `put` into {_named(wait)} was by {_by(last)}; {end.who} {end.how} since.", end.who)
+
+
+def _not_done(wait: Waiting, noted: Sequence[Touch]) -> Suspicion | None:
+    """Items were got and never marked as done."""
+    queue: Any = wait.target.primitive
+    unfinished = unfinished_items(queue)
+    last = next((touch for touch in reversed(noted) if touch.kind == "get"), None)
+    if unfinished is None or last is None or type(queue) not in _QUEUES:
+        return None
+    open_items = unfinished - queue.qsize()
+    if open_items < 1:
+        return None
+    many = f"{open_items:,} items were" if open_items > 1 else "1 item was"
+    text = f"{many} got from {_named(wait)} without `task_done()`; the last `get` was by {_by(last)}"
+    return Suspicion(f"{text}: call it for each item, in a `finally`.")
+
+
+def _kept(wait: Waiting, noted: Sequence[Touch], ends: Mapping[str, _End]) -> Suspicion | None:
+    """Who took it by hand has ended, and has not released it."""
+    for number, touch in enumerate(noted):
+        end = ends.get(touch.task or "") if touch.kind == "acquire" else None
+        released = any(later.kind == "release" and later.task == touch.task for later in noted[number:])
+        if end is not None and not released:
+            what = "a permit of" if wait.target.kind == "Semaphore" else "the lock"
+            text = f"{what} {_named(wait)} was taken by {_by(touch)}; {end.who} {end.how} and did not release it"
+            return Suspicion(f"{text}: use `async with`.", end.who, f"{end.who} {end.how} and kept it")
+    return None
