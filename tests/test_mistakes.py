@@ -18,7 +18,6 @@ import vtloop
 from vtloop.cpython_mocks import MOCK_COROUTINE, child_of, is_async_mock, is_mock
 from vtloop.diagnosis.mistakes import HINT, advice_for, never_awaited, note_mistakes
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 
 

@@ -26,11 +26,9 @@ __all__ = [
     "barrier_phase",
     "bound_exits",
     "cancelled_with",
-    "cancelled_with",
     "chained_call",
     "completion_queue",
     "condition_lock",
-    "coroutine_of_ended",
     "coroutine_of_ended",
     "end_of",
     "entered_by_stack",
@@ -279,19 +277,6 @@ def enters_managers(code: CodeType) -> bool:
     wanted = [dis.opmap.get(name) for name in ("BEFORE_ASYNC_WITH", "GET_AITER")]
     operations = code.co_code[::2]
     return any(number is None or number in operations for number in wanted)
-
-
-def cancelled_with(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
-    """The exception that ended a cancelled task, as long as nobody has awaited the task; stays where it is."""
-    # CPython: the task holds it as `_cancelled_exc` (fut_cancelled_exc in C), 3.11-3.13; a task that awaits it
-    # takes it away.
-    return next((held for held in gc.get_referents(task) if type(held) is asyncio.CancelledError), None)
-
-
-def coroutine_of_ended(task: asyncio.Task[Any]) -> CoroutineType[Any, Any, Any] | None:
-    """The coroutine of a finished task, where the task still holds it."""
-    # CPython: `get_coro()` of an eager task that is done crashes 3.12.1; its referents leave the coroutine out.
-    return next((held for held in gc.get_referents(task) if type(held) is CoroutineType), None)
 
 
 def bound_exits(suspended: object) -> tuple[list[MethodType], list[object]]:
