@@ -78,12 +78,6 @@ async def standing() -> None:
     await asyncio.sleep(5)
 
 
-async def settling() -> None:
-    ticker = asyncio.create_task(ticking())
-    await vtloop.run_until_idle()
-    await ticker
-
-
 async def reaching_out() -> None:
     asyncio.get_running_loop().add_reader(0, print)
 
@@ -101,7 +95,6 @@ def test_the_schema_is_one() -> None:
         (standing, {"autojump": False}, "the clock stands still"),
         (ticking, {"max_steps": 100}, "budget spent"),
         (ticking, {"max_time": 100.0}, "budget spent"),
-        (settling, {}, "never idle"),
         (reaching_out, {}, None),
     ],
 )
@@ -119,6 +112,7 @@ def _snapshot() -> Snapshot:
     "made",
     [
         lambda: verdict.livelock(_snapshot(), (), 100_000),
+        lambda: verdict.never_idle(_snapshot(), (), 1_000),
         lambda: verdict.stuck_step(_snapshot(), 10.0, list(traceback.extract_stack()), "cruncher"),
         lambda: verdict.patience(_snapshot(), 5.0, [("main", list(traceback.extract_stack()))]),
     ],

@@ -18,6 +18,7 @@ from typing import Any
 from vtloop.cpython_waits import Primitive
 
 __all__ = [
+    "event_inside",
     "folder",
     "handle_of_start",
     "is_condition",
@@ -190,6 +191,14 @@ def _futures(waiter: object) -> Iterator[Future[Any]]:
     event = waiter if isinstance(waiter, Event) else getattr(waiter, "_event", None)
     if isinstance(event, Event):
         yield from tuple(getattr(event, "_waiters", ()))
+
+
+def event_inside(thing: object) -> object:
+    """The asyncio event inside an `anyio.Event`; any other object itself."""
+    if "anyio" not in sys.modules or not _is_a(thing, "Event"):
+        return thing
+    # anyio: Event._event, 4.4-4.16.
+    return getattr(unadapted(thing), "_event", thing)
 
 
 def task_handle(scope: Any) -> object | None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from vtloop.diagnosis.chains import Place
 from vtloop.diagnosis.facts import place_data
 from vtloop.diagnosis.graph import HELD, CycleStep, TaskWait, Wait, WaitGraph
+from vtloop.diagnosis.things import thing_line
 
 __all__ = ["Group", "cause", "cycle_line", "groups", "hints", "listed", "place_data", "task_lines"]
 
@@ -181,9 +182,9 @@ def woken_by(wait: Wait, graph: WaitGraph) -> str | None:
     behind = listed([graph.tasks[i].label for i in wait.waits_on])
     if wait.kind in HELD:
         if wait.holders and not wait.waits_on:
-            text = "nobody"
+            text = "nobody" if wait.library == "anyio" else "whoever calls its `release()`"
         elif wait.holders:
-            text = f"{listed(wait.holders)} {'releasing it' if wait.library == 'anyio' else 'leaving `async with`'}"
+            text = f"{listed(wait.holders)} {'releasing it' if wait.by_hand else 'leaving `async with`'}"
         elif wait.taken:
             text = "whoever took it, by `release()`"
         else:
@@ -227,8 +228,11 @@ def _at(place: Place) -> str:
     return f"{place}: {source}" if source else str(place)
 
 
-def task_lines(group: Group, graph: WaitGraph, frames: int) -> list[str]:
-    """The block of a report about one group: what for, where, who could wake it, where made."""
+def task_lines(group: Group, graph: WaitGraph, frames: int, told: set[int] | None = None) -> list[str]:
+    """The block of a report about one group: what for, where, who could wake it, where made.
+
+    With `told`, also a line for each primitive that is not among its numbers yet; it is added to them.
+    """
     first = group.first
     lines = [f"  {_head(group, graph)}"]
     shown = [p for p in first.chain if not p.internal] or list(first.chain[-1:])
@@ -249,7 +253,21 @@ def task_lines(group: Group, graph: WaitGraph, frames: int) -> list[str]:
     if first.created and not first.is_main:
         alike = all(t.created is first.created for t in group.tasks)
         tail.append(f"{'' if alike else 'first '}created at {first.created}")
-    return [*lines, f"    {'; '.join(tail)}"] if tail else lines
+    if tail:
+        lines.append(f"    {'; '.join(tail)}")
+    return lines if told is None else [*lines, *_thing_lines(group, graph, told)]
+
+
+def _thing_lines(group: Group, graph: WaitGraph, told: set[int]) -> list[str]:
+    """What is known of the first primitives that a group waits for."""
+    numbers = dict.fromkeys(t.wait.thing for t in group.tasks[:_MANY] if t.wait is not None)
+    lines = []
+    for number in numbers:
+        if number is not None and number not in told:
+            told.add(number)
+            line = thing_line(graph.things[number])
+            lines += [f"    {line}"] if line else []
+    return lines
 
 
 def _line_of(wait: Wait, graph: WaitGraph) -> list[str]:

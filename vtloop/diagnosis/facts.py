@@ -89,6 +89,11 @@ def _thing_data(thing: Thing, wait: Wait, graph: WaitGraph) -> dict[str, Any]:
         "holders": list(wait.holders[:MOST]),
         "waiting": len(thing.waiters),
         "waiters": [graph.tasks[i].label for i in thing.waiters[:MOST]],
+        "made": place_data(thing.noted.made),
+        "touches": [
+            {"kind": t.kind, "task": t.task, "time_ns": t.time_ns, "step": t.step, "place": place_data(t.place)}
+            for t in thing.noted.touches
+        ],
     }
 
 

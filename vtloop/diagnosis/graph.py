@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vtloop.diagnosis.chains import Place
+from vtloop.diagnosis.noted import NOTHING, Noted
 
 __all__ = ["HELD", "IN_LINE", "CycleStep", "TaskWait", "Thing", "UnreadError", "Wait", "WaitGraph"]
 
@@ -49,6 +50,8 @@ class Wait:
     """For a lock or semaphore: whether it is taken at all."""
     ambiguous: bool = False
     """For a lock: its holder is unknown because several tasks look like it."""
+    by_hand: bool = False
+    """For a lock: its holder took it by ``acquire()``."""
     library: str = "asyncio"
     """``"asyncio"`` or ``"anyio"``: whose primitive it is."""
     thing: int | None = None
@@ -65,6 +68,8 @@ class Thing:
     name: str | None
     waiters: tuple[int, ...]
     """Indexes of the tasks that wait for it, first in line first; of an event, in the order they came."""
+    noted: Noted = NOTHING
+    """What the notes of a recorded run say of it."""
 
     @property
     def in_order(self) -> bool:

@@ -262,7 +262,8 @@ def _report(
     for frames, events in ((8, 8), (5, 8), (3, 8), (3, 4), (2, 3), (1, 2)):
         last = [f"  {one_line(event)}" for event in snapshot.events[-events:]]
         rest = [*tail, *([EVENTS, *last] if last else []), *end]
-        bodies = [task_lines(group, graph, frames) for group in blocks[:_MOST_LINES]]
+        told: set[int] | None = set() if frames > 3 else None
+        bodies = [task_lines(group, graph, frames, told) for group in blocks[:_MOST_LINES]]
         room = _MOST_LINES - len(head) - len(intro) - len(rest)
         if sum(map(len, bodies)) <= room and len(blocks) <= len(bodies):
             break

@@ -18,6 +18,7 @@ from vtloop.diagnosis.cycles import circles
 from vtloop.diagnosis.graph import HELD, IN_LINE, CycleStep, TaskWait, Thing, UnreadError, Wait, WaitGraph
 from vtloop.diagnosis.holders import Holders
 from vtloop.diagnosis.names import Namer
+from vtloop.diagnosis.noted import noted_of
 from vtloop.diagnosis.targets import Target, target_of, tasks_behind
 
 __all__ = ["TaskWait", "UnreadError", "Wait", "WaitGraph", "capture", "unread_errors"]
@@ -116,13 +117,14 @@ class _Capture:
         for i, seen in enumerate(self.seen):
             if seen.target is not None and seen.target.kind == "Lock":
                 self.waiters.setdefault(id(seen.target.primitive), set()).add(i)
-        self.held: dict[int, tuple[tuple[str, ...], tuple[int, ...]]] = {}
+        self.held: dict[int, tuple[tuple[str, ...], tuple[int, ...], bool]] = {}
         self.things: dict[int, Thing] = {}
+        self.list: list[Thing] = []
         self.stacks: dict[tuple[object, ...], tuple[int, tuple[Place, ...]]] = {}
 
     def graph(self) -> WaitGraph:
         tasks = tuple(self._task_wait(i, seen) for i, seen in enumerate(self.seen))
-        return WaitGraph(tasks, _cycles(tasks), tuple(self.things.values()))
+        return WaitGraph(tasks, _cycles(tasks), tuple(self.list))
 
     def _task_wait(self, index: int, seen: _Seen) -> TaskWait:
         places = tuple([self.places.of_frame(link) for link in seen.chain])
@@ -147,30 +149,43 @@ class _Capture:
         name = self.names.get(id(target.primitive))
         if target.via_condition and name:
             name = f"of Condition {name}"
+        thing = self._thing(target, name)
         labels: tuple[str, ...] = ()
-        taken = ambiguous = False
+        taken = ambiguous = by_hand = False
         if target.kind in HELD:
             primitive: Any = target.primitive
             if id(primitive) not in self.held:
-                self.held[id(primitive)] = self._holders_of(primitive)
-            labels, waits_on = self.held[id(primitive)]
+                self.held[id(primitive)] = self._holders_of(primitive, thing)
+            labels, waits_on, by_hand = self.held[id(primitive)]
             ambiguous = not labels and self.holders.candidates(primitive) > 1
             taken = target.kind == "CapacityLimiter" or _is_taken(primitive)
         else:
             waits_on = self._tasks_behind(target)
-        thing = self._thing(target, name)
-        library = target.library
-        return Wait(target.kind, name, target.detail, labels, waits_on, limit, taken, ambiguous, library, thing)
+        held = (labels, waits_on, limit, taken, ambiguous, by_hand)
+        return Wait(target.kind, name, target.detail, *held, target.library, thing)
 
-    def _holders_of(self, primitive: object) -> tuple[tuple[str, ...], tuple[int, ...]]:
-        """Labels and indexes of those who hold a lock; a task that has ended has no index."""
+    def _holders_of(self, primitive: object, thing: int | None) -> tuple[tuple[str, ...], tuple[int, ...], bool]:
+        """Labels and indexes of those who hold a lock (a task that has ended has no index), and whether by hand."""
         owners = anyio_waits.owners(primitive)
-        if owners is None:
-            held_by = self.holders.of(primitive, self.waiters.get(id(primitive), set()))
-            return tuple([self.labels[i] for i in held_by]), held_by
-        held_by = tuple(sorted(self.index[id(task)] for task in owners if id(task) in self.index))
-        gone = sorted(one_line(task.get_name()) for task in owners if task.done())
-        return (*[self.labels[i] for i in held_by], *[f"{name}, which has ended" for name in gone]), held_by
+        if owners is not None:
+            held_by = tuple(sorted(self.index[id(task)] for task in owners if id(task) in self.index))
+            gone = sorted(one_line(task.get_name()) for task in owners if task.done())
+            return (*[self.labels[i] for i in held_by], *[f"{name}, which has ended" for name in gone]), held_by, True
+        held_by = self.holders.of(primitive, self.waiters.get(id(primitive), set()))
+        if held_by or thing is None or not _is_taken(primitive):
+            return tuple([self.labels[i] for i in held_by]), held_by, False
+        noted = self.list[thing].noted
+        if noted.holder is None:
+            return (), (), False
+        called = self._called(noted.holder)
+        if not called:
+            return (f"{one_line(noted.holder)}, which has ended",), (), noted.by_hand
+        if len(called) > 1:  # several tasks have that name
+            return (one_line(noted.holder),), (), noted.by_hand
+        return (self.labels[called[0]],), called, noted.by_hand
+
+    def _called(self, name: str) -> tuple[int, ...]:
+        return tuple([i for i, seen in enumerate(self.seen) if seen.task.get_name() == name])
 
     def _thing(self, target: Target, name: str | None) -> int | None:
         """The number of the primitive a task waits for; None for what is no object of its own."""
@@ -178,8 +193,10 @@ class _Capture:
             return None
         known = self.things.get(id(target.primitive))
         if known is None:
-            known = Thing(len(self.things), target.kind, target.library, name, self._line(target))
+            noted = noted_of(target.kind, target.primitive, self.places)
+            known = Thing(len(self.list), target.kind, target.library, name, self._line(target), noted)
             self.things[id(target.primitive)] = known
+            self.list.append(known)
         return known.index
 
     def _line(self, target: Target) -> tuple[int, ...]:

@@ -1,0 +1,98 @@
+"""What the notes of a recorded run say of a primitive: where it was made, who touched it last, who took it.
+
+Called by `waits` while it captures.  In a run that is not recorded nothing is noted, and nothing is said; what notes do
+not hold must never be made up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vtloop import noting
+from vtloop.anyio_waits import event_inside
+from vtloop.diagnosis.chains import Place, Places
+from vtloop.notes import LAST
+
+__all__ = ["NOTHING", "Noted", "Touched", "noted_of"]
+
+_TELLING = {
+    "Event": ("set", "clear"),
+    "Condition": ("notify",),
+    "Lock": ("acquire", "release"),
+    "Semaphore": ("acquire", "release"),
+    "Barrier": ("abort", "reset"),
+    "Queue.get": ("put",),
+    "Queue.put": ("get",),
+    "Queue.join": ("put", "task_done"),
+}
+"""The touches that say something about a wait, by its kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Somebody did something to a primitive."""
+
+    kind: str
+    """``"set"``, ``"clear"``, ``"notify"``, ``"acquire"``, ``"release"``, ``"put"``, ``"get"``, ``"task_done"``, ..."""
+    task: str | None
+    """The task's name then; None for a plain callback."""
+    time_ns: int
+    step: int
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What is noted of one primitive."""
+
+    made: Place | None = None
+    touches: tuple[Touched, ...] = ()
+    """The last touch of each kind that says something about the wait, oldest first."""
+    whole: bool = False
+    """Whether all touches since it was made are known, so that what is not among them did not happen."""
+    holder: str | None = None
+    """The name of the task that took a lock and has not released it."""
+    by_hand: bool = False
+    """Whether it did so by ``acquire()``, not by ``async with``."""
+
+    def last(self, kind: str) -> Touched | None:
+        """The last touch of a kind."""
+        return next((one for one in reversed(self.touches) if one.kind == kind), None)
+
+    def lacks(self, kind: str) -> bool:
+        """Whether it is certain that nobody did it."""
+        return self.whole and self.last(kind) is None
+
+
+NOTHING = Noted()
+"""What is noted in a run that is not recorded."""
+
+
+def noted_of(kind: str, primitive: object, places: Places) -> Noted:
+    """What is noted of a primitive that a task waits for."""
+    primitive = event_inside(primitive)
+    made = noting.made_at(primitive)
+    raw = noting.touches(primitive)
+    if made is None and not raw:
+        return NOTHING
+    telling = _TELLING.get(kind, ())
+    last = {touch.kind: touch for touch in raw if touch.kind in telling}
+    touches = [
+        Touched(
+            touch.kind,
+            touch.task,
+            touch.time_ns,
+            touch.step,
+            places.of_instruction(touch.code, touch.lasti) if touch.code is not None else None,
+        )
+        for touch in raw
+        if last.get(touch.kind) is touch
+    ]
+    holder = noting.holder(primitive) if kind == "Lock" else None
+    return Noted(
+        places.of_instruction(*made) if made is not None else None,
+        tuple(touches),
+        made is not None and len(raw) < LAST,
+        holder.task if holder is not None else None,
+        holder is not None and holder.by_hand,
+    )
