@@ -27,10 +27,10 @@ from vtloop.warned import Warned, distinct
 if TYPE_CHECKING:
     from vtloop.run import Outcome
 
-__all__ = ["Chunk", "Execute", "Job", "Made", "Maker", "Program", "Ready", "Result", "work"]
+__all__ = ["Chunk", "Execute", "Job", "Made", "Maker", "Program", "Ready", "Result", "close_look", "work"]
 
 Execute = Callable[..., "Outcome"]
-"""Makes one run: ``execute(options, record=..., scheduler=..., command=..., track_order=...) -> Outcome``."""
+"""Makes one run: ``execute(options, record=, scheduler=, command=, track_order=, quick=) -> Outcome``."""
 
 
 class Program(Protocol):
@@ -98,6 +98,11 @@ Result = tuple[Chunk, Made | Exception]
 """A chunk, and what came of it; the exception when it did not come back."""
 
 
+def close_look(index: int) -> bool:
+    """Whether run ``index`` of an exploration is looked at closely, which takes time: the first ten, and ever fewer."""
+    return index < 10 or not index & (index - 1)
+
+
 class Maker:
     """Makes the runs of a plan, one by one.
 
@@ -123,7 +128,10 @@ class Maker:
 
     def make(self, index: int, **how: Any) -> Outcome:
         """Run ``index`` of the plan, unrecorded."""
-        return self.timed(self._plan.options_of(index, watchdog=self.watchdog()), **how)
+        options = self._plan.options_of(index, watchdog=self.watchdog())
+        if not close_look(index) and options.leaks in ("warn", None):
+            how["quick"] = True
+        return self.timed(options, **how)
 
     def chunk(self, chunk: Chunk, note: Callable[[int], None] | None = None) -> Made:
         """The runs of ``chunk`` up to the first that fails; ``note`` is told the number of each before it is made."""

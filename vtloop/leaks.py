@@ -62,11 +62,12 @@ class Leaks(NoLeaks):
         quick: Whether only what costs nothing is looked for: for most runs of an exploration.
 
     Attributes:
+        loop: The loop.
         warned: What the run is warned of.
     """
 
     def __init__(self, loop: EventLoop, quick: bool) -> None:
-        self._loop = loop
+        self.loop = loop
         self._word = loop.options.leaks
         self._watch = Watch(loop, places=not quick, everything=self._word is not None and not quick)
         self._survivors: list[Leak] = []
@@ -84,7 +85,7 @@ class Leaks(NoLeaks):
 
     def survived(self, tasks: Sequence[asyncio.Task[Any]]) -> None:
         """These are pending still, though they were cancelled and had all the time they wanted."""
-        loop = self._loop
+        loop = self.loop
         left = [task for task in tasks if not loop._is_daemon(task)]
         if left:
             self._survivors = _survivors(left)
@@ -106,9 +107,9 @@ class Leaks(NoLeaks):
             self.warned = [*self.warned, Warned(leaks[0].kind, line, f"{line}\n{report}".rstrip(), data)]
         if not errors:
             return None
-        command = self._loop.replay_command
+        command = self.loop.replay_command
         again = command("LeakError") if command is not None else None
-        return error_of(errors, time_ns, step, self._loop.options.seed, again)
+        return error_of(errors, time_ns, step, self.loop.options.seed, again)
 
     def _found(self) -> list[Leak]:
         """Everything, the kinds in the order in which they decide where the error is."""

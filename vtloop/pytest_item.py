@@ -211,6 +211,7 @@ class VtloopFunction(pytest.Function):
         command: Any = None,
         interactive: bool = False,
         recorder: Any = None,
+        quick: bool = False,
     ) -> Outcome:
         """One run, its fixtures made for it."""
         __tracebackhide__ = True
@@ -230,7 +231,8 @@ class VtloopFunction(pytest.Function):
                 main.finish()
 
         # No command for the verdict's own report: the last line of our section is the command.
-        outcome = execute(None, options, record=record, scheduler=scheduler, drive=drive, recorder=recorder)
+        how = {"record": record, "scheduler": scheduler, "recorder": recorder, "quick": quick}
+        outcome = execute(None, options, drive=drive, **how)
         if isinstance(outcome.error, PASSED_ON):
             raise outcome.error
         if outcome.error is None and self.settings.plan is not None:

@@ -22,6 +22,7 @@ from typing import Any
 
 from vtloop.errors import UsageError
 from vtloop.folders import staying
+from vtloop.leaks import Leaks
 from vtloop.loop import EventLoop
 from vtloop.options import Options
 from vtloop.orders import Take
@@ -125,10 +126,12 @@ class _Session:
         scheduler: Callable[[Recording | None], Scheduler] | None,
         recorder: Recorder | None = None,
         track_order: bool = False,
+        quick: bool = False,
     ) -> None:
         self.outcome = Outcome(options)
         self._recorder = recorder
-        self._track_order = track_order
+        self._track_order, self._quick = track_order, quick
+        self._leaks: list[Leaks] = []
         self.background: list[BaseException] = []
         self._options, self._record, self._keep, self._factory = options, record, keep, scheduler
         self._scheduler: Scheduler | None = None
@@ -159,6 +162,8 @@ class _Session:
             loop._line.log = []
         self._guards.enter_context(background_failures(loop))
         self._guards.enter_context(Watchdog(loop, self._options.watchdog))
+        if self._options.leaks != "allow":
+            self._leaks.append(self._guards.enter_context(Leaks(loop, self._quick)))
         return loop
 
     def ending(self, loop: Any) -> None:
@@ -186,6 +191,9 @@ class _Session:
     def closing(self, loop: _ScriptLoop) -> None:
         """Collect what failed in the background of ``loop``."""
         self.ending(loop)
+        for leaks in self._leaks:
+            if leaks.loop is loop:
+                leaks.unwinding()
         failed = join_background(loop, None)
         if failed is not None:
             self.background.append(failed)
@@ -203,6 +211,9 @@ class _Session:
             outcome.error = others[0]
         elif others:
             outcome.error = BaseExceptionGroup("several background failures", others)
+        for leaks in self._leaks:
+            outcome.error = leaks.judge(outcome.error, outcome.time_ns, outcome.steps)
+            outcome.warnings += leaks.warned
 
 
 def _joined(earlier: list[Take], log: list[Take]) -> list[Take]:
@@ -248,13 +259,14 @@ class ScriptTarget:
         interact: Interact | None = None,
         recorder: Recorder | None = None,
         track_order: bool = False,
+        quick: bool = False,
     ) -> Outcome:
         """Run the script once; as `vtloop.run.execute`, but that reports name no command.
 
         An exit status other than 0 is the error `ScriptExit`.  ``interact`` is called with whatever comes out of a
         runner, whether the script catches it or not.
         """
-        session = _Session(options, record, keep, scheduler, recorder, track_order)
+        session = _Session(options, record, keep, scheduler, recorder, track_order, quick)
         outcome, session.interact = session.outcome, interact
         try:
             with (

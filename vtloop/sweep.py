@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from vtloop.chunks import Maker
+from vtloop.chunks import Maker, close_look
 from vtloop.options import Options, with_values
 from vtloop.plan import Plan
 from vtloop.schedulers.enumeration import Deviations, Enumeration
@@ -48,6 +48,8 @@ class Sweep:
         """
         level = self._plan.ceiling
         options = with_values(self._plan.options, watchdog=self._maker.watchdog())
+        if not close_look(self._made) and options.leaks in ("warn", None):
+            how["quick"] = True
         outcome = self._maker.timed(options, scheduler=lambda _: ExhaustiveScheduler(level, deviations), **how)
         self._made += 1
         if outcome.error is None:

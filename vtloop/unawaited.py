@@ -85,22 +85,24 @@ class Watch:
         self.unwinding = False
         self._old = False  # a collection is at work that may meet what was there before the run
         self._depth = 0
+        self._thread = 0
 
     def __enter__(self) -> Watch:
         # What is garbage already is not of this run.
         gc.collect(0)
-        _begin(self)
+        _begin(self, threading.get_ident())
         gc.callbacks.append(self._collecting)
+        self._thread = threading.get_ident()
         if self._places:
             self._depth = sys.get_coroutine_origin_tracking_depth()
             sys.set_coroutine_origin_tracking_depth(max(ORIGINS, self._depth))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._places:
+        if self._places and self._thread == threading.get_ident():
             sys.set_coroutine_origin_tracking_depth(self._depth)
         gc.callbacks.remove(self._collecting)
-        _end(self)
+        _end(self, self._thread)
 
     def _collecting(self, phase: str, info: dict[str, int]) -> None:
         self._old = phase == "start" and info["generation"] > 0
@@ -165,20 +167,20 @@ _lock = threading.Lock()
 _outer: Any = None
 
 
-def _begin(watch: Watch) -> None:
+def _begin(watch: Watch, thread: int) -> None:
     global _outer
     with _lock:  # runs may go on in several threads
         if not _watches:
             _outer = on_unawaited(_died)
-        _watches.setdefault(threading.get_ident(), []).append(watch)
+        _watches.setdefault(thread, []).append(watch)
 
 
-def _end(watch: Watch) -> None:
+def _end(watch: Watch, thread: int) -> None:
     with _lock:
-        mine = _watches[threading.get_ident()]
+        mine = _watches[thread]
         mine.remove(watch)
         if not mine:
-            del _watches[threading.get_ident()]
+            del _watches[thread]
         if not _watches:
             replaced = on_unawaited(_outer)
             if replaced is not _died:
