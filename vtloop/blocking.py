@@ -63,6 +63,7 @@ ALLOWED: tuple[tuple[str, tuple[str, ...]], ...] = (
 _OWN = os.path.dirname(__file__) + os.sep
 _WAITING = tuple(_OWN + name for name in ("threads.py", "handover.py", "watchdog.py"))  # where the loop itself waits
 _TURNS = _OWN + "turns.py"
+_CALLS = _OWN + "blocking_calls.py"
 _STDLIB = os.path.dirname(threading.__file__) + os.sep
 _PACKAGES = tuple({sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")})
 _LIBRARY, _PACKAGE, _PROGRAM = "library", "package", "program"
@@ -94,6 +95,8 @@ def program_frames(frame: FrameType | None) -> list[FrameType] | None:
         if file.startswith(_OWN):
             if file == _TURNS or (not found and file in _WAITING):
                 break
+            if found and file == _CALLS:
+                return None  # a wait that is seen as a whole, at work
         else:
             allowed = (_files.get(file) or _look_at(file)).allowed
             if name == "__del__" or (allowed is not None and (not allowed or name in allowed)):
@@ -168,8 +171,10 @@ def blocked(
     if notes is None:
         notes = loop._let_through = {}
     key = (place.file, place.line) if place is not None else (call, 0)
-    count, note = notes.get(key, (0, _Let(shown or f"{call}()", who, place, instead)))
-    notes[key] = (count + 1, note)
+    note = _Let(shown or f"{call}()", who, place, instead)
+    count, known = notes.get(key, (0, note))
+    # One line of the program may wait twice, as that of `subprocess.run` does; the first says it.
+    notes[key] = (count + (note.call == known.call), known)
 
 
 def let_through(loop: LoopState) -> list[Warned]:

@@ -8,6 +8,7 @@ and files stay allowed.  It must never be needed: without it there is less to se
 from __future__ import annotations
 
 import _thread
+import asyncio
 import atexit
 import ctypes
 import importlib
@@ -37,6 +38,8 @@ MISSING = (
 )
 
 _sleep_really = time.sleep
+_running = asyncio._get_running_loop
+_ACQUIRE: dict[Any, Callable[..., bool]] = {kind: kind.acquire for kind in (_thread.LockType, _thread.RLock)}
 _active: list[Callable[[], Any]] = []  # what undoes each replacement
 
 Ready = Callable[..., bool]
@@ -94,13 +97,16 @@ def _add(function: Any, name: str, ready: Ready, patient: bool) -> None:
 
 def _add_entering(names: dict[str, Any], kind: Any, name: str) -> None:
     """``with lock:``, which BlockBuster does not see."""
-    original = names["__enter__"]
+    original, acquire = names["__enter__"], _ACQUIRE[kind]
 
+    # Hot: called for every ``with lock:`` of the process.
     def enter(lock: Any) -> Any:
-        if guarded() is not None and not lock.acquire(False):
-            _look(sys._getframe(1), f"{name}.acquire", _is_free, True, (lock,), {})
+        if getattr(_running(), "_blocking", None) is None:
             return original(lock)
-        return True if guarded() is not None else original(lock)
+        if acquire(lock, False):
+            return True
+        _look(sys._getframe(1), f"{name}.acquire", _is_free, True, (lock,), {})
+        return original(lock)
 
     def put(function: Any) -> None:
         names["__enter__"] = function
@@ -177,7 +183,7 @@ def _in_memory(which: Any, *_: Any, **__: Any) -> bool:
 def _is_free(lock: Any, blocking: bool = True, timeout: float = -1) -> bool:
     if not blocking or timeout == 0:
         return True
-    if lock.acquire(False):
+    if _ACQUIRE[type(lock)](lock, False):
         lock.release()
         return True
     return False

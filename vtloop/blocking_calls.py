@@ -29,7 +29,7 @@ from typing import Any
 from vtloop import blocking_buster
 from vtloop.blocking import blocked, guarded, program_frames
 from vtloop.blocking_buster import GRACE
-from vtloop.blocking_names import instead_of, waiting_call
+from vtloop.blocking_names import instead_of, method_name, waiting_call
 from vtloop.handles import Handle
 from vtloop.handover import SLEEPERS
 from vtloop.state import LoopState
@@ -82,8 +82,9 @@ def _rest(timeout: float | None) -> float | None:
     return None if timeout is None else max(timeout - GRACE, 0.0)
 
 
-def _refuse(loop: LoopState, frames: list[FrameType], call: str) -> None:
-    call, owner = waiting_call(frames, call)
+def _refuse(loop: LoopState, frames: list[FrameType], method: str, owner: Any = None) -> None:
+    """A wait has become one: ``method`` of ``owner``, or a function by its whole name."""
+    call, owner = waiting_call(frames, method if owner is None else method_name(owner, method), owner)
     never = None
     if isinstance(owner, concurrent.futures.Future) and _ends_in(owner, loop):
         never = "for what it waits for runs in this very loop"
@@ -92,7 +93,7 @@ def _refuse(loop: LoopState, frames: list[FrameType], call: str) -> None:
 
 def _ends_in(future: concurrent.futures.Future[Any], loop: LoopState) -> bool:
     """Whether ``future`` is the outside of a future of ``loop``, as ``run_coroutine_threadsafe`` gives it."""
-    todo: list[object] = [future.__dict__]
+    todo: list[object] = [list(vars(future).values())]  # a dict itself may not tell the collector of its values
     for _ in range(6):
         todo = [one for one in gc.get_referents(*todo) if isinstance(one, _CARRIERS) or asyncio.isfuture(one)]
         if any(asyncio.isfuture(one) and one.get_loop() is loop for one in todo):
@@ -125,7 +126,7 @@ def _wait(self: threading.Condition, timeout: float | None = None) -> bool:
     # The lock is held again between the two waits, so that no wake-up is lost.
     if _condition_wait(self, _short(timeout)):
         return True
-    _refuse(loop, frames, "threading.Condition.wait")
+    _refuse(loop, frames, "wait", self)
     left = _rest(timeout)
     return left != 0 and _condition_wait(self, left)
 
@@ -143,7 +144,7 @@ def _join(self: threading.Thread, timeout: float | None = None) -> None:
         _thread_join(self, _short(timeout))
         if not self.is_alive():
             return None
-        _refuse(loop, frames, "threading.Thread.join")
+        _refuse(loop, frames, "join", self)
         timeout = _rest(timeout)
     return _thread_join(self, timeout)
 
@@ -161,7 +162,7 @@ def _select_like(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, timeout)
         found = original(self, _short(timeout))
         if not found:
-            _refuse(loop, frames, f"selectors.{type(self).__name__}.select")
+            _refuse(loop, frames, "select", self)
             left = _rest(timeout)
             found = found if left == 0 else original(self, left)
         return found
@@ -203,7 +204,7 @@ def _wait_for_process(self: subprocess.Popen[Any], timeout: float | None = None)
     try:
         return _process_wait(self, _short(timeout))
     except subprocess.TimeoutExpired:
-        _refuse(loop, frames, "subprocess.Popen.wait")
+        _refuse(loop, frames, "wait", self)
         if timeout is not None and timeout <= GRACE:
             raise
     return _process_wait(self, _rest(timeout))
@@ -215,7 +216,7 @@ def _communicate(self: subprocess.Popen[Any], input: Any = None, timeout: float 
     if loop is not None and self.poll() is None and (timeout is None or timeout > 0):
         frames = program_frames(sys._getframe(1))
         if frames is not None:
-            _refuse(loop, frames, "subprocess.Popen.communicate")
+            _refuse(loop, frames, "communicate", self)
     return _process_communicate(self, input, timeout)
 
 
@@ -311,9 +312,15 @@ _AUDITED: dict[str, Callable[[LoopState, list[FrameType], tuple[Any, ...]], None
 def _audit(event: str, args: tuple[Any, ...]) -> None:
     look = _AUDITED.get(event)
     if look is not None and (loop := guarded()) is not None:
-        frames = program_frames(sys._getframe(1))
+        frame = sys._getframe(1)
+        if frame.f_code.co_filename in _OWN_FILES:
+            return  # looked at already, or a moment of our own
+        frames = program_frames(frame)
         if frames is not None:
             look(loop, frames, args)
+
+
+_OWN_FILES = (__file__, blocking_buster.__file__)
 
 
 # -- installing ------------------------------------------------------------------------------------------------------
@@ -327,8 +334,8 @@ _REPLACED: tuple[tuple[Any, str, Any, Any], ...] = (
     (subprocess.Popen, "communicate", _process_communicate, _communicate),
     *(
         (kind, "select", vars(kind)["select"], _select_like(vars(kind)["select"]))
-        for kind in vars(selectors).values()
-        if isinstance(kind, type) and issubclass(kind, selectors.BaseSelector) and "select" in vars(kind)
+        for kind in dict.fromkeys(k for k in vars(selectors).values() if isinstance(k, type))
+        if issubclass(kind, selectors.BaseSelector) and "select" in vars(kind)
         if kind is not selectors.BaseSelector
     ),
     *(((os, "waitpid", _real_waitpid, functools.wraps(_real_waitpid)(_waitpid)),) if _real_waitpid else ()),

@@ -13,7 +13,7 @@ from typing import Any
 
 from vtloop.cpython_waits import frame_locals
 
-__all__ = ["instead_of", "waiting_call"]
+__all__ = ["instead_of", "method_name", "waiting_call"]
 
 _STDLIB = os.path.dirname(threading.__file__) + os.sep
 
@@ -66,16 +66,24 @@ def instead_of(call: str, own: bool = False) -> str:
     return next((advice for start, advice in _INSTEAD if call.startswith(start)), _THREAD)
 
 
-def waiting_call(frames: Sequence[FrameType], call: str) -> tuple[str, Any]:
+def method_name(owner: object, method: str) -> str:
+    """``threading.Thread.join`` for the method of a thread."""
+    kind = _plain(type(owner))
+    return {"__init__": kind, "__exit__": f"with {kind}"}.get(method, f"{kind}.{method}")
+
+
+def waiting_call(frames: Sequence[FrameType], call: str, owner: Any = None) -> tuple[str, Any]:
     """The outermost public function of the standard library around a wait, and the object it is a method of.
 
     Args:
         frames: Innermost first; those at the beginning that are the standard library's are looked at.
         call: The innermost function, which is no frame of its own.
+        owner: The object it is a method of.
     """
-    owner: Any = None
     for frame in frames:
         path, name = frame.f_code.co_filename, frame.f_code.co_name
+        if path.startswith("<frozen "):
+            path = _STDLIB + path[8:-1] + ".py"
         if not path.startswith(_STDLIB):
             break
         parts = path[len(_STDLIB) :].replace("\\", "/").split("/")
@@ -87,11 +95,7 @@ def waiting_call(frames: Sequence[FrameType], call: str) -> tuple[str, Any]:
             module = _MODULES.get(file, file.removesuffix(".py"))
             call = f"{module}.{name}"
         elif self is not None and not (name.startswith("_") and not name.startswith("__")):
-            kind = _plain(type(self))
-            call, owner = (
-                (kind if name == "__init__" else f"with {kind}" if name == "__exit__" else f"{kind}.{name}"),
-                self,
-            )
+            call, owner = method_name(self, name), self
     return call, owner
 
 

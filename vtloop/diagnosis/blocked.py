@@ -102,7 +102,7 @@ def let_through_text(call: str, who: str, place: Place | None, count: int, inste
     where = f" at {place}" if place is not None else ""
     times = "" if count == 1 else f" {count:,} times"
     text = (
-        f"{call} was called by {who}{where}{times} and really blocked the loop, its clock standing. Instead: {instead}"
+        f"{call} was called by {who}{where}{times} and really blocked the loop. Instead: {instead}"
     )
     return text, {"call": call, "task": who, "place": place_data(place), "count": count, "instead": instead}
 
