@@ -161,7 +161,7 @@ CHILDREN: list[Any] = []
 
 @pytest.fixture
 def children() -> Any:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], stdout=subprocess.PIPE) as process:
         CHILDREN.append(process)
         yield
         process.kill()
