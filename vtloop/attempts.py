@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vtloop.background import place_of
 from vtloop.deviations import fewest
 from vtloop.errors import ReplayError, VtloopError
 from vtloop.keys import ANY_NUMBER, Keys
@@ -20,7 +21,7 @@ from vtloop.lowering import mark
 from vtloop.options import Options, with_values
 from vtloop.ready import LEVELS
 from vtloop.recording import Recording
-from vtloop.run import Command, Outcome, place_of
+from vtloop.run import Command, Outcome
 from vtloop.schedulers.replay import FlatReplay, KeyedReplay
 from vtloop.trace import REPLAY, Choice, Trace
 

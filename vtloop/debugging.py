@@ -17,13 +17,14 @@ from dataclasses import replace
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
+from vtloop.background import message_of
 from vtloop.clock import seconds_text
 from vtloop.diagnosis.chains import Places, await_chain
 from vtloop.errors import ReplayError, UsageError
 from vtloop.options import Options
 from vtloop.ready import Item, task_of
 from vtloop.recording import Recording
-from vtloop.run import Outcome, message_of
+from vtloop.run import Outcome
 from vtloop.schedulers import Scheduler, make_scheduler
 
 __all__ = ["Debugger", "Stops"]

@@ -10,9 +10,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from vtloop.background import message_of
 from vtloop.errors import VtloopError
 from vtloop.options import Options
-from vtloop.run import Command, Outcome, message_of
+from vtloop.run import Command, Outcome
 from vtloop.trace import REPLAY, Choice, Trace
 
 __all__ = ["Failure", "failure_from", "failure_of"]

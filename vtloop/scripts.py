@@ -20,10 +20,13 @@ from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
 
+from vtloop.background import background_failures, join_background
+from vtloop.diagnosis.lock_order import suspicions
 from vtloop.errors import UsageError
 from vtloop.folders import staying
 from vtloop.leaks import Leaks
 from vtloop.loop import EventLoop
+from vtloop.noting import Notes, noted, stop_noting
 from vtloop.options import Options
 from vtloop.orders import Take
 from vtloop.recording import Recording
@@ -34,8 +37,6 @@ from vtloop.run import (
     Interact,
     Outcome,
     Recorder,
-    background_failures,
-    join_background,
 )
 from vtloop.schedulers import Scheduler
 from vtloop.watchdog import Watchdog
@@ -127,11 +128,14 @@ class _Session:
         recorder: Recorder | None = None,
         track_order: bool = False,
         quick: bool = False,
+        note: bool = False,
     ) -> None:
         self.outcome = Outcome(options)
         self._recorder = recorder
         self._track_order, self._quick = track_order, quick
         self._leaks: list[Leaks] = []
+        self._noting = record or note
+        self._notes: dict[Any, Notes] = {}  # by loop
         self.background: list[BaseException] = []
         self._options, self._record, self._keep, self._factory = options, record, keep, scheduler
         self._scheduler: Scheduler | None = None
@@ -162,6 +166,9 @@ class _Session:
             loop._line.log = []
         self._guards.enter_context(background_failures(loop))
         self._guards.enter_context(Watchdog(loop, self._options.watchdog))
+        if self._noting:
+            self._notes[loop] = Notes(loop)
+            self._guards.enter_context(noted(self._notes[loop]))
         if self._options.leaks != "allow":
             self._leaks.append(self._guards.enter_context(Leaks(loop, self._quick)))
         return loop
@@ -181,8 +188,11 @@ class _Session:
             if self._options.scheduler != "fifo":
                 outcome.indices += loop._line.indices
                 outcome.sizes += loop._line.sizes
-            if loop._line.log is not None:
+            if isinstance(loop._line.log, list):
                 outcome.log = _joined(outcome.log or [], loop._line.log)
+        notes = self._notes.get(loop)
+        stop_noting(notes)
+        outcome.warnings += suspicions(notes) if error is None else ()
         outcome.time_ns = loop.time_ns()
         outcome.steps += loop._steps
         outcome.reproducible = outcome.reproducible and loop.reproducible
@@ -260,13 +270,14 @@ class ScriptTarget:
         recorder: Recorder | None = None,
         track_order: bool = False,
         quick: bool = False,
+        note: bool = False,
     ) -> Outcome:
         """Run the script once; as `vtloop.run.execute`, but that reports name no command.
 
         An exit status other than 0 is the error `ScriptExit`.  ``interact`` is called with whatever comes out of a
         runner, whether the script catches it or not.
         """
-        session = _Session(options, record, keep, scheduler, recorder, track_order, quick)
+        session = _Session(options, record, keep, scheduler, recorder, track_order, quick, note)
         outcome, session.interact = session.outcome, interact
         try:
             with (

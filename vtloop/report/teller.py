@@ -15,6 +15,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from vtloop.background import message_of
 from vtloop.choices import latency
 from vtloop.clock import VirtualClock
 from vtloop.cpython_waits import end_of, future_waited_for
@@ -27,7 +28,6 @@ from vtloop.ready import Item, ReadyLine, task_of
 from vtloop.recording import Recording
 from vtloop.report.lines import LineTracer, own_file
 from vtloop.report.story import Lane, Left, Moment, Spot, Story, spot_of
-from vtloop.run import message_of
 from vtloop.schedulers.odds import CANCEL_AFTER
 
 __all__ = ["MOST_MOMENTS", "Teller", "in_a_line", "teller"]

@@ -13,13 +13,14 @@ import json
 import os
 from typing import Any
 
+from vtloop.background import place_of
 from vtloop.deviations import fewest
 from vtloop.errors import ReplayError, VtloopError
 from vtloop.finding import Failure
 from vtloop.options import RUN_DEFAULTS
 from vtloop.report.story import Story
 from vtloop.report.teller import MOST_MOMENTS, Teller, in_a_line
-from vtloop.run import Outcome, Recorder, place_of
+from vtloop.run import Outcome, Recorder
 from vtloop.trace import REPLAY, Trace
 from vtloop.writing import write_whole
 
