@@ -10,12 +10,13 @@ import sys
 import threading
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from types import ModuleType, TracebackType
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -105,6 +106,11 @@ def graph_of(main: Main) -> WaitGraph:
 
 def task(graph: WaitGraph, name: str = "main") -> TaskWait:
     return next(t for t in graph.tasks if t.name == name)
+
+
+def task_data(error: HangError, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(t for t in error.to_dict()["tasks"] if t["name"] == name)
+    return found
 
 
 def deadlock_of(main: Main, **known: Any) -> DeadlockError:
@@ -304,6 +310,21 @@ def test_timeout_and_wait_for_name_the_wait_inside_and_its_limit() -> None:
 # Names --------------------------------------------------------------------------------------------------------------
 
 GATES = [asyncio.Event()]
+gates_module: Any = ModuleType("gates_module")
+gates_module.gate = asyncio.Event()
+
+
+@dataclass(slots=True)
+class Settings:
+    gate: asyncio.Event
+
+
+SETTINGS = Settings(asyncio.Event())
+
+
+class Pair(NamedTuple):
+    number: int
+    gate: asyncio.Event
 
 
 class Slotted:
@@ -314,6 +335,8 @@ class Slotted:
 
 
 class Pool:
+    shared = asyncio.Event()
+
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.gates = {"a": asyncio.Event()}
@@ -341,6 +364,31 @@ class Pool:
     async def nameless(self) -> None:
         await asyncio.Event().wait()
 
+    async def class_attribute(self) -> None:
+        await self.shared.wait()
+
+    async def field_of_a_dataclass(self) -> None:
+        await SETTINGS.gate.wait()
+
+    async def field_of_a_named_tuple(self) -> None:
+        pair = Pair(1, asyncio.Event())
+        await pair.gate.wait()
+
+    async def item_of_a_subclass(self) -> None:
+        gates: Any = defaultdict(asyncio.Event)
+        await gates["x", 1].wait()
+
+    async def cell_of_a_closure(self) -> None:
+        gate = asyncio.Event()
+
+        def out() -> Any:
+            return gate.wait()
+
+        await out()
+
+    async def attribute_of_a_module(self) -> None:
+        await gates_module.gate.wait()
+
 
 @pytest.mark.parametrize(
     ("method", "name"),
@@ -350,6 +398,12 @@ class Pool:
         ("slot", "self.slotted.gate"),
         ("module_list", "GATES[0]"),
         ("nameless", None),
+        ("class_attribute", "self.shared"),
+        ("field_of_a_dataclass", "SETTINGS.gate"),
+        ("field_of_a_named_tuple", "pair.gate"),
+        ("item_of_a_subclass", "gates[('x', 1)]"),
+        ("cell_of_a_closure", "gate"),
+        ("attribute_of_a_module", "gates_module.gate"),
     ],
 )
 def test_names_are_found_without_running_the_programs_code(method: str, name: str | None) -> None:
@@ -359,6 +413,18 @@ def test_names_are_found_without_running_the_programs_code(method: str, name: st
 
     wait = task(graph_of(main)).wait
     assert wait is not None and wait.name == name
+
+
+def test_a_task_without_a_frame_of_its_own_waits_for_what_main_calls_it() -> None:
+    async def main() -> None:
+        jobs: asyncio.Queue[int] = asyncio.Queue()
+        await asyncio.gather(jobs.get(), asyncio.create_task(jobs.get(), name="other"))
+
+    error = deadlock_of(main)
+    assert task_data(error, "other")["waits_for"]["name"] == "jobs"
+    report = error.report()
+    assert ") wait for Queue.get on jobs (empty)" in report
+    assert "queues.py" not in report
 
 
 # Holders ------------------------------------------------------------------------------------------------------------

@@ -235,7 +235,9 @@ def task_lines(group: Group, graph: WaitGraph, frames: int, told: set[int] | Non
     """
     first = group.first
     lines = [f"  {_head(group, graph)}"]
-    shown = [p for p in first.chain if not p.internal] or list(first.chain[-1:])
+    shown = [p for p in first.chain if not p.internal]
+    if not shown and first.created is None:
+        shown = list(first.chain[-1:])
     left_out = max(0, len(shown) - frames)
     outer = shown[: frames // 2] if left_out else shown
     lines += [f"    {_at(p)}" for p in outer]

@@ -1,15 +1,15 @@
 """What the program itself calls a lock, queue or future: the variable or attribute that holds it.
 
-Called by `waits`.  Looks at locals, attributes and small containers of the waiting frames and at module globals, by
-identity and without running any code of the program: no properties, no `__getattr__`, no comparison, and
-`issubclass(type(x), ...)` where `isinstance` would ask a proxy for its `__class__`.
+Called by `waits`.  Looks at locals, attributes and small containers of the waiting frames, at module globals, and at
+what other tasks call it, by identity and without running any code of the program: no properties, no `__getattr__`, no
+comparison, and `issubclass(type(x), ...)` where `isinstance` would ask a proxy for its `__class__`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -40,8 +40,10 @@ _CLOSED = (
     BuiltinFunctionType,
     CodeType,
 )
+_PLAIN_KEYS = (str, int, bool, bytes)
 _LARGEST_CONTAINER = 256
 _DEEP_VISITS = 20_000
+_VISITS_ELSEWHERE = 5_000
 
 
 class Namer:
@@ -50,6 +52,7 @@ class Namer:
     def __init__(self) -> None:
         self._globals: dict[int, dict[int, str]] = {}
         self._deep_visits = _DEEP_VISITS
+        self._elsewhere: dict[int, str] | None = None
 
     def name(self, wanted: object, frames: Sequence[FrameType]) -> str | None:
         """The name under which `frames` (outermost first) hold `wanted`: ``lock``, ``self.lock``, ``forks[1]``.
@@ -69,11 +72,29 @@ class Namer:
                     return path
         return self._global_name(wanted, frames) or self._deep_name(wanted, scopes)
 
+    def name_elsewhere(self, wanted: object, stacks: Iterable[Sequence[FrameType]]) -> str | None:
+        """The name under which any of `stacks` (each outermost first) holds `wanted`; the first one's counts.
+
+        All calls of one capture mean the same stacks: they are gone through once, within a budget.
+        """
+        if self._elsewhere is None:
+            self._elsewhere = {}
+            left = _VISITS_ELSEWHERE
+            for frames in stacks:
+                for frame in reversed(frames):
+                    found, visits = _named_among(frame_locals(frame), skip=("self", "cls"))
+                    left -= visits + 1
+                    for key, path in found.items():
+                        self._elsewhere.setdefault(key, path)
+                if left < 0:
+                    break
+        return self._elsewhere.get(id(wanted))
+
     def _global_name(self, wanted: object, frames: Sequence[FrameType]) -> str | None:
         for frame in reversed(frames):
             names = self._globals.get(id(frame.f_globals))
             if names is None:
-                names = _holders_among(frame.f_globals)
+                names = _named_among(frame.f_globals, modules=True)[0]
                 self._globals[id(frame.f_globals)] = names
             if id(wanted) in names:
                 return names[id(wanted)]
@@ -92,17 +113,35 @@ class Namer:
         return None
 
 
-def _holders_among(scope: Mapping[str, Any]) -> dict[int, str]:
-    """The asyncio objects among a module's globals, and in its containers, by identity."""
+def _named_among(
+    scope: Mapping[str, Any], skip: tuple[str, ...] = (), modules: bool = False
+) -> tuple[dict[int, str], int]:
+    """The primitives in a scope, and one level below what it holds, by identity; and how much was looked at."""
     found: dict[int, str] = {}
+    below: dict[int, str] = {}
+    visits = 0
     for key, value in list(scope.items()):
-        if issubclass(type(value), _NAMED_GLOBALS):
-            found.setdefault(id(value), key)
-        elif type(value) in (list, tuple, dict) and not key.startswith("__"):
-            for path, item in _members(key, value):
-                if issubclass(type(item), _NAMED_GLOBALS):
-                    found.setdefault(id(item), path)
-    return found
+        visits += 1
+        if key.startswith(("__", ".")):
+            continue
+        if _is_primitive(value):
+            if key not in skip:
+                found.setdefault(id(value), key)
+        elif type(value) is ModuleType:
+            if modules and len(vars(value)) <= _LARGEST_CONTAINER:
+                inner = {f"{key}.{name}": held for name, held in list(vars(value).items())}
+                below |= {id(held): path for path, held in inner.items() if _is_primitive(held)}
+        else:
+            for path, held in _members(key, value):
+                visits += 1
+                if _is_primitive(held):
+                    below.setdefault(id(held), path)
+    return {**below, **found}, visits
+
+
+def _is_primitive(value: object) -> bool:
+    kind = type(value)
+    return issubclass(kind, _NAMED_GLOBALS) or str(kind.__module__).startswith("anyio.")
 
 
 def _inside(scope: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
@@ -116,22 +155,31 @@ def _members(path: str, holder: object) -> Iterator[tuple[str, object]]:
     kind = type(holder)
     if issubclass(kind, _CLOSED):
         return
-    if kind is dict:
+    # The methods of the plain types: a subclass's own may run code of the program.
+    if issubclass(kind, dict):
         assert isinstance(holder, dict)
-        if len(holder) <= _LARGEST_CONTAINER:
-            for key, value in list(holder.items()):
-                if type(key) in (str, int):
+        if dict.__len__(holder) <= _LARGEST_CONTAINER:
+            for key, value in list(dict.items(holder)):
+                if _is_plain(key):
                     yield f"{path}[{key!r}]", value
-        return
-    if kind in (list, tuple, deque):
+    elif issubclass(kind, (list, tuple, deque)):
         assert isinstance(holder, (list, tuple, deque))
-        if len(holder) <= _LARGEST_CONTAINER:
-            for index, value in enumerate(list(holder)):
-                yield f"{path}[{index}]", value
-        return
+        plain = list if issubclass(kind, list) else tuple if issubclass(kind, tuple) else deque
+        fields = kind.__dict__.get("_fields", ())
+        if plain.__len__(holder) <= _LARGEST_CONTAINER:  # type: ignore[arg-type]
+            for index, value in enumerate(list(plain.__iter__(holder))):  # type: ignore[arg-type]
+                named = type(fields) is tuple and index < len(fields)
+                yield f"{path}.{fields[index]}" if named else f"{path}[{index}]", value
     if str(kind.__module__).startswith(("asyncio", "_asyncio", "vtloop", "builtins", "contextvars")):
         return
     yield from _attributes(path, holder)
+
+
+def _is_plain(key: object) -> bool:
+    """Whether a key can be written down without running any code of the program."""
+    if type(key) is tuple:
+        return len(key) <= 4 and all(type(part) in _PLAIN_KEYS for part in key)
+    return type(key) in _PLAIN_KEYS
 
 
 def _attributes(path: str, holder: object) -> Iterator[tuple[str, object]]:
@@ -144,6 +192,9 @@ def _attributes(path: str, holder: object) -> Iterator[tuple[str, object]]:
             if type(key) is str:
                 yield f"{path}.{key}", value
     for base in type(holder).__mro__:
+        for key, value in list(base.__dict__.items()):
+            if issubclass(type(value), _NAMED_GLOBALS):
+                yield f"{path}.{key}", value
         slots = base.__dict__.get("__slots__", ())
         for slot in (slots,) if isinstance(slots, str) else tuple(slots):
             member = base.__dict__.get(slot)

@@ -8,7 +8,8 @@ such as the holder of a lock taken by hand, is left unknown.  Must never change 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from types import FrameType
 from typing import Any
 
 from vtloop import anyio_waits
@@ -247,12 +248,19 @@ class _Capture:
             tries[key] = tries.get(key, 0) + 1
             frames = [link.frame for link in seen.chain if not self.places.is_internal(link.code)]
             name = namer.name(target.via_condition or target.primitive, frames)
+            if name is None and target.kind not in _BARE and tries[key] == min(len(self.sharing[key]), _NAME_TRIES):
+                name = namer.name_elsewhere(target.via_condition or target.primitive, self._stacks())
             if name is not None:
                 names[key] = name
                 if target.kind in HELD:
                     shared.setdefault(name, []).append(target.via_condition or target.primitive)
         self._tell_apart(namer, names, shared)
         return names
+
+    def _stacks(self) -> Iterator[list[FrameType]]:
+        """The program's frames of each task, those of main first."""
+        for seen in sorted(self.seen, key=lambda seen: seen.task is not self.main):
+            yield [link.frame for link in seen.chain if not self.places.is_internal(link.code)]
 
     def _tell_apart(self, namer: Namer, names: dict[int, str], shared: dict[str, list[object]]) -> None:
         """Different locks under one name (every philosopher's ``left``): main's name for each, else numbers."""
