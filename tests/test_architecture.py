@@ -110,6 +110,7 @@ FLOORS = {
     "loop": 7,
     "choices": 8,
     # runs
+    "background": 8,
     "unawaited": 4,
     "leaks": 8,
     "watchdog": 8,

@@ -107,6 +107,7 @@ bugs = pytest.mark.parametrize(("main", "error"), BUGS, ids=lambda case: getattr
 
 
 @bugs
+@pytest.mark.filterwarnings("ignore:suspicion. locks")
 def test_famous_bugs_are_found_though_asyncios_own_order_is_lucky(main, error):
     vtloop.run(main)
     found = vtloop.explore(main)

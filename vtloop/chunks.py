@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Chunk", "Execute", "Job", "Made", "Maker", "Program", "Ready", "Result", "close_look", "work"]
 
 Execute = Callable[..., "Outcome"]
-"""Makes one run: ``execute(options, record=, scheduler=, command=, track_order=, quick=) -> Outcome``."""
+"""Makes one run: ``execute(options, record=, scheduler=, command=, track_order=, quick=, note=) -> Outcome``."""
 
 
 class Program(Protocol):
@@ -131,6 +131,8 @@ class Maker:
         options = self._plan.options_of(index, watchdog=self.watchdog())
         if not close_look(index) and options.leaks in ("warn", None):
             how["quick"] = True
+        if not index:
+            how["note"] = True
         return self.timed(options, **how)
 
     def chunk(self, chunk: Chunk, note: Callable[[int], None] | None = None) -> Made:

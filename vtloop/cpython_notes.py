@@ -24,9 +24,13 @@ __all__ = [
     "STATES",
     "current_tasks",
     "handed_to",
+    "is_set",
     "lock_under",
     "nobody_waits",
+    "permits_left",
     "state_kind",
+    "timeout_change",
+    "wakes_one",
 ]
 
 ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep
@@ -60,6 +64,7 @@ STATES: tuple[tuple[type, str], ...] = (
     (asyncio.Condition, "_lock"),
     (asyncio.TaskGroup, "_entered"),
     (asyncio.Barrier, "_state"),
+    (asyncio.Timeout, "_state"),
 )
 """``(class, attribute of its instances)`` whose values are no numbers; see `state_kind`."""
 
@@ -91,7 +96,13 @@ def _got(obj: Any, frame: FrameType) -> str | None:
     return "get" if frame.f_code is _GET_NOWAIT else None
 
 
+def _tries(obj: Any, frame: FrameType) -> str | None:
+    # CPython: a condition looks `locked` of its lock up when it is made, 3.11-3.13.
+    return None if frame.f_code.co_filename.startswith(ASYNCIO) else "locked"
+
+
 LOOKED_UP: tuple[tuple[type, str, Callable[[Any, FrameType], str | None]], ...] = (
+    (asyncio.Lock, "locked", _tries),
     (asyncio.Lock, "_get_loop", _asks),
     (asyncio.Event, "_get_loop", _asks),
     (asyncio.Semaphore, "_get_loop", _asks),
@@ -134,3 +145,32 @@ def nobody_waits(obj: Any) -> bool:
     """Whether no task waits for an event, or to be notified."""
     # CPython: `_waiters` of locks, events and conditions: futures, or None, 3.11-3.13.
     return all(waiter.done() for waiter in obj._waiters or ())
+
+
+def wakes_one(lock: Any) -> bool:
+    """Whether the release of a lock, now under way, will wake the first who waits."""
+    # CPython: Lock._wake_up_first sets the first future of `_waiters` unless it is done, 3.11-3.13.
+    waiters = lock._waiters
+    return bool(waiters) and not next(iter(waiters)).done()
+
+
+def permits_left(semaphore: Any) -> int:
+    """How many more tasks a semaphore lets in."""
+    # CPython: Semaphore._value, 3.11-3.13.
+    count: int = semaphore._value
+    return count
+
+
+def is_set(event: Any) -> bool:
+    """Whether an event is set; not by way of its own method, which may be watched."""
+    # CPython: Event._value, 3.11-3.13.
+    return bool(vars(event).get("_value"))
+
+
+def timeout_change(timeout: Any, state: Any) -> int:
+    """1 when a timeout with a deadline is entered, -1 when it is left, else 0."""
+    # CPython: Timeout._state, a private enum, and Timeout._when, 3.11-3.13.
+    if getattr(timeout, "_when", None) is None:
+        return 0
+    name = getattr(state, "name", "")
+    return 1 if name == "ENTERED" else -1 if name in ("EXPIRED", "EXITED") else 0

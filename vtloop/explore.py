@@ -18,7 +18,8 @@ from typing import Any
 from vtloop.chunks import Execute, Made, Maker, Ready
 from vtloop.clock import seconds_text
 from vtloop.collector import frozen_heap
-from vtloop.errors import NondeterminismError, ReplayError, UsageError
+from vtloop.diagnosis.lock_order import LOCK_ORDER
+from vtloop.errors import HangError, NondeterminismError, ReplayError, UsageError
 from vtloop.executors import Borrowed
 from vtloop.explaining import explain
 from vtloop.exploration import Exploration
@@ -132,6 +133,9 @@ class Campaign:
                     raise
             elif self.found.failure is None and self.upto < self._last and not self._may_go_on():
                 self.found.notes.append(f"the budget of {self._resources.budget:g} s is spent")
+            if self.found.failure is not None and isinstance(self.found.failure.error, HangError):
+                # What was suspected has come true, or hides behind what has.
+                self.found.warnings = [one for one in self.found.warnings if one.kind != LOCK_ORDER]
         return self.found
 
     def done(self) -> Earlier:

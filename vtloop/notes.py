@@ -7,6 +7,7 @@ they keep nothing alive and change no object.  It must never hold a task, a fram
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import weakref
 from collections import deque
@@ -14,12 +15,18 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-from vtloop.cpython_notes import ASYNCIO, ENTERS, current_tasks, handed_to
+from vtloop.cpython_notes import ASYNCIO, ENTERS, current_tasks, handed_to, is_set, permits_left, wakes_one
+from vtloop.holding import Holding, LockFacts
 
 __all__ = ["Entry", "Holder", "Notes", "Raw", "Touch", "frame_above"]
 
 LAST = 8
 """How many touches of each object are kept."""
+
+_MOST_FUTURES = 300
+"""Pending futures made by hand that are asked for; with more, any may be done."""
+
+_PUTS = frozenset({"set", "put", "task_done"})
 
 frame_above = sys._getframe
 _tasks = current_tasks()
@@ -63,7 +70,19 @@ class _Ref(weakref.ref[Any]):
 class Entry:
     """What is noted of one object."""
 
-    __slots__ = ("hidden", "holder", "last", "lost", "made", "ref")
+    __slots__ = (
+        "hidden",
+        "holder",
+        "last",
+        "lost",
+        "made",
+        "number",
+        "owner",
+        "permits",
+        "ref",
+        "shared",
+        "tried",
+    )
 
     def __init__(self, ref: _Ref) -> None:
         self.ref = ref
@@ -72,6 +91,12 @@ class Entry:
         self.last: deque[Raw] = deque(maxlen=LAST)
         self.holder: Holder | None = None
         self.lost: Raw | None = None  # the last set, if nobody waited
+        # For the order of locks.
+        self.number = 0  # its number among locks and channels
+        self.owner = 0  # the number of the task that holds it
+        self.permits = 0  # a semaphore's, when it was made
+        self.shared = False  # a condition's lock: what it guards is seen by whoever takes it next
+        self.tried = 0  # the take in which the program asked whether it is taken
 
 
 class _Inner(dict[str, bool]):
@@ -91,8 +116,14 @@ class Notes:
         self.loop = loop
         self.inner = _Inner()
         self.entries: dict[int, Entry] = {}
-        self._line: Any = loop._line if loop._line is not None else _NoLine
+        self.line: Any = loop._line if loop._line is not None else _NoLine()
         self._clock = loop._clock
+        self._number = 0  # of the task that has just taken or released a lock
+        self.holding = Holding(self.line)
+        self._pending: dict[int, _Ref] = {}  # futures made by the program's own code, not known to be done
+        self._births = itertools.count()
+        self._done = 0
+        self.shadows: dict[str, Any] = {}  # what the loop itself has in the place of its methods
 
     # Hot: every touch of a primitive in a recorded run.
     def touched(self, entry: Entry, kind: str, place: FrameType | None, writer: FrameType | None = None) -> Raw:
@@ -115,13 +146,57 @@ class Notes:
             task = _tasks.get(loop) if _tasks is not None else asyncio.current_task(loop)
             name = task.get_name() if task is not None else None
             found, lasti = (code, place.f_lasti) if place is not None else (None, -1)
-        raw = (kind, name, self._clock.ns, self._line.takes, loop._turns, found, lasti)
+        raw = (kind, name, self._clock.ns, self.line.takes, loop._turns, found, lasti)
         entry.last.append(raw)
-        if kind == "acquire" and writer is None:
-            entry.holder = Holder(name, found, lasti, not entered)
-        elif kind == "release":
-            entry.holder = None
+        if kind == "acquire" or kind == "release":
+            self._number = getattr(task, "_number", 0)
+            entry.holder = Holder(name, found, lasti, not entered) if kind == "acquire" else None
+        elif self.holding.watching:
+            if kind in _PUTS:
+                self.holding.write(entry)
+            elif kind == "get":
+                self.holding.read(entry)
         return raw
+
+    def lock_touched(self, entry: Entry, obj: Any, kind: str, raw: Raw) -> None:
+        """The lock or semaphore ``obj`` has just been taken or released."""
+        holding, exclusive = self.holding, isinstance(obj, asyncio.Lock)
+        if not entry.number:
+            permits = 1 if exclusive else entry.permits or permits_left(obj) + (kind == "acquire")
+            entry.number = holding.add(LockFacts(type(obj).__name__, entry.made, permits, exclusive))
+        if not self._number and raw[1] is not None:
+            holding.foreign = True
+        if kind == "acquire":
+            holding.acquired(entry, raw, self._number)
+        else:
+            wakes = holding.watching and exclusive and wakes_one(obj)
+            holding.released(entry, raw[3], self._number, wakes)
+
+    def seen(self, obj: Any) -> None:
+        """The program looks at ``obj``, or is about to wait for it: whatever stands there already is seen."""
+        entry = self.entry(obj)
+        if entry is not None and (not isinstance(obj, asyncio.Event) or is_set(obj)):
+            self.holding.read(entry)
+
+    def limit(self, change: int) -> None:
+        """The running task goes into a timeout or out of one."""
+        self.holding.limited(getattr(self.task(), "_number", 0), change)
+
+    def task(self) -> Any:
+        """The running task, or None."""
+        return _tasks.get(self.loop) if _tasks is not None else asyncio.current_task(self.loop)
+
+    def epoch(self) -> int:
+        """How many futures made by the program's own code are known to be done: awaited later they wake nobody."""
+        if len(self._pending) > _MOST_FUTURES:
+            self._done += 1
+            return self._done
+        for key, ref in list(self._pending.items()):
+            future = ref()
+            if future is None or future.done():
+                del self._pending[key]
+                self._done += 1
+        return self._done
 
     def made(self, obj: Any, place: FrameType | None) -> None:
         """``obj`` is being made by the code that runs in ``place``, or what it was called by."""
@@ -160,16 +235,24 @@ class Notes:
             future = make()
             frame = frame_above(1)
             if not inner[frame.f_code.co_filename]:
-                self.add(future).made = (frame.f_code, frame.f_lasti)
+                entry = self.add(future)
+                entry.made = (frame.f_code, frame.f_lasti)
+                self._hold_future(entry.ref)
             return future
 
         return create_future
+
+    def _hold_future(self, ref: _Ref) -> None:
+        if len(self._pending) <= _MOST_FUTURES:
+            self._pending[next(self._births)] = ref
 
 
 class _NoLine:
     """In the place of a ready line."""
 
     takes = 0
+    items = ()
+    log: Any = ()
 
 
 def _asked_at(entry: Entry, task: str) -> tuple[CodeType | None, int]:

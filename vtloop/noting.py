@@ -11,13 +11,17 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import CodeType, FrameType, MethodType
 from typing import Any
 
-from vtloop.cpython_notes import COUNTED, LOOKED_UP, STATES, lock_under, nobody_waits, state_kind
+from vtloop.cpython_notes import COUNTED, LOOKED_UP, STATES, lock_under, nobody_waits, state_kind, timeout_change
+from vtloop.holding import CLOCK
 from vtloop.notes import Entry, Holder, Notes, Raw, Touch, frame_above
+from vtloop.tasks import Task
 
 __all__ = [
     "Holder",
@@ -38,6 +42,9 @@ SWITCHES = 400 if sys.version_info >= (3, 13) else sys.maxsize
 CPython 3.13 caches the attributes of a class for its first 1,000 versions only, and each change of it is one.
 """
 
+LOG = 100_000
+"""How many takes are kept to tell the order of steps by, in runs whose order nobody else has asked for."""
+
 _NEW = object()
 """In the place of a value before the first write: the object is being made."""
 
@@ -52,6 +59,7 @@ class _Table:
         self.all: list[Notes] = []
         self.lock = threading.Lock()
         self.switches = SWITCHES
+        self.watching = False  # whether `_SEEN` stands there too
         self.put_in: list[tuple[type, str, Any, Any]] = []  # class, name, what stands there now, what stood there
 
 
@@ -76,8 +84,15 @@ class _State:
         notes = _table.by_loop.get(_running_loop())
         if notes is not None:
             writer = frame_above(1)
+            if isinstance(obj, asyncio.Timeout):
+                change = timeout_change(obj, value)
+                if change:
+                    notes.limit(change)
+                return
             if made:
                 notes.made(obj, writer.f_back)
+                if isinstance(obj, asyncio.Condition):
+                    _share(notes, value)
                 return
             kind = state_kind(obj, value, writer)
             if kind is not None:
@@ -93,12 +108,13 @@ class _State:
 class _Counted(_State):
     """The same for a number: which way it moves tells what is done."""
 
-    __slots__ = ("_less", "_more", "_permits", "_sets")
+    __slots__ = ("_less", "_locks", "_more", "_permits", "_sets")
 
     def __init__(self, name: str, more: str | None, less: str | None) -> None:
         super().__init__(name)
         self._more, self._less = more, less
         self._permits, self._sets = more == "release", more == "set"
+        self._locks = "acquire" in (more, less)
 
     # Hot: every touch in a recorded run.
     def __set__(self, obj: Any, value: Any) -> None:
@@ -111,6 +127,8 @@ class _Counted(_State):
         scope[name] = value
         if before is _NEW:
             notes.made(obj, frame_above(2))
+            if self._permits:
+                notes.entries[id(obj)].permits = value
             return
         entry = notes.entries.get(id(obj)) or notes.add(obj)
         if entry.hidden:
@@ -118,6 +136,8 @@ class _Counted(_State):
         kind = self._more if value > before else self._less
         if kind is not None:
             raw = notes.touched(entry, kind, frame_above(2), frame_above(1) if self._permits else None)
+            if self._locks:
+                notes.lock_touched(entry, obj, kind, raw)
             if self._sets and kind == "set":
                 entry.lost = raw if nobody_waits(obj) else None
 
@@ -139,9 +159,40 @@ class _LookedUp:
             kind = self._kind_of(obj, writer)
             if kind is not None:
                 entry = notes.entries.get(id(obj)) or notes.add(obj)
-                if not entry.hidden:
+                if kind == "locked":
+                    entry.tried = notes.line.takes
+                elif not entry.hidden:
                     notes.touched(entry, kind, writer)
+                    if isinstance(obj, asyncio.Condition):
+                        _share(notes, lock_under(obj))
         return MethodType(self._method, obj)
+
+
+def _share(notes: Notes, lock: Any) -> None:
+    """``lock`` is a condition's: what it guards is seen by whoever takes it next."""
+    if isinstance(lock, asyncio.Lock):
+        (notes.entries.get(id(lock)) or notes.add(lock)).shared = True
+
+
+class _Seen:
+    """The same for a method by which the program sees, without waiting, what another task has done."""
+
+    __slots__ = ("_method",)
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self._method = method
+
+    def __get__(self, obj: Any, owner: type | None = None) -> Any:
+        if obj is None:
+            return self._method
+        notes = _table.by_loop.get(_running_loop())
+        if notes is not None and notes.holding.watching:
+            if not isinstance(obj, Task):
+                notes.seen(obj)
+            elif asyncio.Task.done(obj) and not frame_above(1).f_globals.get("__name__", "").startswith("vtloop."):
+                notes.holding.found_done(hash(obj))
+        bound: Any = self._method
+        return bound.__get__(obj, owner)
 
 
 def _put_in() -> None:
@@ -153,6 +204,42 @@ def _put_in() -> None:
         method = getattr(cls, name, None)
         if method is not None:
             _stand(cls, name, _LookedUp(method, asks))
+
+
+def _watch(notes: Notes) -> None:
+    """Locks are taken inside one another: from now on note what orders steps without a wake-up as well."""
+    with _table.lock:
+        if not _table.watching:
+            _table.watching = True
+            for cls, names in _SEEN:
+                for name in names:
+                    _stand(cls, name, _Seen(getattr(cls, name)))
+    for name in ("call_later", "call_at"):
+        _shadow(notes, name, _watched_timer(notes, getattr(notes.loop, name)))
+
+
+def _watched_timer(notes: Notes, make: Callable[..., Any]) -> Callable[..., Any]:
+    inner, put = notes.inner, notes.holding.put
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        if not inner[frame_above(1).f_code.co_filename]:
+            put(CLOCK)
+        return make(*args, **kwargs)
+
+    return watched
+
+
+def _shadow(notes: Notes, name: str, value: Any) -> None:
+    """Let the loop itself have ``value`` under ``name``, until the end of the run."""
+    setattr(notes.loop, name, value)
+    notes.shadows[name] = value
+
+
+_SEEN: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (Task, ("__await__", "done", "result", "exception", "cancelled")),
+    (asyncio.Event, ("wait", "is_set")),
+    (asyncio.Queue, ("join",)),
+)
 
 
 def _stand(cls: Any, name: str, hook: Any) -> None:
@@ -168,6 +255,7 @@ def _take_out() -> None:
             else:
                 setattr(cls, name, before)
     _table.put_in.clear()
+    _table.watching = False
 
 
 @contextmanager
@@ -182,12 +270,18 @@ def noted(notes: Notes | None) -> Iterator[None]:
             _put_in()
         _table.by_loop[loop] = notes
         _table.all.append(notes)
-    loop.create_future = create_future = notes.noting_futures(loop.create_future)
+    if notes.line.log is None:
+        notes.line.log = deque(maxlen=LOG)
+    notes.holding.begin, notes.holding.epoch = partial(_watch, notes), notes.epoch
+    _shadow(notes, "create_future", notes.noting_futures(loop.create_future))
     try:
         yield
     finally:
-        if loop.__dict__.get("create_future") is create_future:
-            del loop.create_future
+        notes.holding.begin = notes.holding.epoch = int
+        for name, value in notes.shadows.items():
+            if loop.__dict__.get(name) is value:
+                delattr(loop, name)
+        notes.shadows.clear()
         with _table.lock:
             _table.by_loop.pop(loop, None)
             _table.all.remove(notes)

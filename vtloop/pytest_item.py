@@ -212,6 +212,7 @@ class VtloopFunction(pytest.Function):
         interactive: bool = False,
         recorder: Any = None,
         quick: bool = False,
+        note: bool = False,
     ) -> Outcome:
         """One run, its fixtures made for it."""
         __tracebackhide__ = True
@@ -231,7 +232,7 @@ class VtloopFunction(pytest.Function):
                 main.finish()
 
         # No command for the verdict's own report: the last line of our section is the command.
-        how = {"record": record, "scheduler": scheduler, "recorder": recorder, "quick": quick}
+        how = {"record": record, "scheduler": scheduler, "recorder": recorder, "quick": quick, "note": note}
         outcome = execute(None, options, drive=drive, **how)
         if isinstance(outcome.error, PASSED_ON):
             raise outcome.error

@@ -10,18 +10,18 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
-import threading
-import traceback
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from vtloop.blocking import let_through, swallowed
+from vtloop.background import background_failures, join_background, place_of
+from vtloop.blocking import let_through
 from vtloop.clock import VirtualClock
 from vtloop.collector import uncollected
 from vtloop.deviations import worded
+from vtloop.diagnosis.lock_order import suspicions
 from vtloop.diagnosis.mistakes import note_mistakes
 from vtloop.errors import UsageError, VtloopError
 from vtloop.leaks import Leaks, NoLeaks
@@ -42,11 +42,7 @@ __all__ = [
     "Main",
     "Outcome",
     "Recorder",
-    "background_failures",
     "execute",
-    "join_background",
-    "message_of",
-    "place_of",
 ]
 
 Main = Callable[[], Coroutine[Any, Any, Any]]
@@ -131,27 +127,6 @@ class Outcome:
         return Trace(self.options, self.check, choices, target, end)
 
 
-def place_of(error: BaseException) -> str:
-    """The innermost line of ``error`` that is neither asyncio's nor vtloop's, as ``file.py:12 in f``."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if not f.filename.startswith(_INTERNAL)]
-    if not own:
-        return ""
-    last = own[-1]
-    return f"{last.filename.replace(chr(92), '/').rpartition('/')[2]}:{last.lineno} in {last.name}"
-
-
-def message_of(error: BaseException) -> str:
-    """``str(error)``, whatever a program's own exceptions make of it."""
-    try:
-        return str(error)
-    except Exception as exc:
-        return f"(its str() raised {type(exc).__name__})"
-
-
-_INTERNAL = (asyncio.__file__.rpartition("/")[0], __file__.rpartition("/")[0])
-
-
 def execute(
     main: Any,
     options: Options,
@@ -165,6 +140,7 @@ def execute(
     recorder: Recorder | None = None,
     interact: Interact | None = None,
     quick: bool = False,
+    note: bool = False,
 ) -> Outcome:
     """Run ``main`` once and unwind it.
 
@@ -180,10 +156,11 @@ def execute(
         recorder: Makes the recording; None for a plain one.
         interact: Called with what the run failed with, before anything is cancelled.
         quick: Whether leaks are looked for only where that costs nothing: for most runs of an exploration.
+        note: Whether an unrecorded run notes who touches its primitives too, and judges the order of its locks.
     """
     if asyncio._get_running_loop() is not None:
         raise UsageError("a run cannot be made while an event loop is running in this thread; make it from plain code")
-    if track_order and options.scheduler == "fifo" and scheduler is None:
+    if (track_order or note) and options.scheduler == "fifo" and scheduler is None:
         scheduler = _in_a_line
     loop, outcome = _prepared(options, (recorder or partial(Recording, keep=keep)) if record else None, scheduler)
     if track_order and loop._line is not None:
@@ -194,7 +171,7 @@ def execute(
 
     # Collected by chance between the end of the loop and that of the run, a future whose exception nobody read would
     # fail the run once and not the next time.
-    notes = Notes(loop) if record else None
+    notes = Notes(loop) if record or note else None
     leaks = Leaks(loop, quick) if options.leaks != "allow" else NoLeaks()
     with uncollected(), background_failures(loop), Watchdog(loop, options.watchdog), noted(notes), leaks:
         try:
@@ -203,20 +180,28 @@ def execute(
             outcome.error = exc
         note_end()
         stop_noting(notes)
-        if isinstance(outcome.error, asyncio.CancelledError) and loop.cancelled_at:
-            # The program passes a cancellation by the explorer on, as it may.
-            outcome.error = None
-        outcome.error = join_background(loop, outcome.error)
-        if outcome.error is not None and record:
-            note_mistakes(outcome.error, loop)
-        if interact is not None and outcome.error is not None:
-            interact(outcome.error)
+        _judge(loop, outcome, leaks, notes, record, interact)
         leaks.unwinding()
         _unwind(loop, outcome, leaks)
         outcome.error = leaks.judge(outcome.error, outcome.time_ns, outcome.steps)
-    outcome.warnings += leaks.warned
-    outcome.warnings += let_through(loop)
+    outcome.warnings += [*leaks.warned, *let_through(loop)]
     return outcome
+
+
+def _judge(
+    loop: EventLoop, outcome: Outcome, leaks: NoLeaks, notes: Notes | None, record: bool, interact: Interact | None
+) -> None:
+    """What the program failed with, or what to warn of; while everything still stands as it was left."""
+    if isinstance(outcome.error, asyncio.CancelledError) and loop.cancelled_at:
+        # The program passes a cancellation by the explorer on, as it may.
+        outcome.error = None
+    outcome.error = join_background(loop, outcome.error)
+    if outcome.error is None:
+        outcome.warnings += suspicions(notes)
+    elif record:
+        note_mistakes(outcome.error, loop)
+    if interact is not None and outcome.error is not None:
+        interact(outcome.error)
 
 
 def _prepared(
@@ -275,7 +260,7 @@ def _note_end(loop: EventLoop, outcome: Outcome) -> None:
     if line is not None:
         if outcome.options.scheduler != "fifo":
             outcome.indices, outcome.sizes = list(line.indices), list(line.sizes)
-        outcome.log = line.log
+        outcome.log = line.log if isinstance(line.log, list) else None
     outcome.time_ns, outcome.steps = loop.time_ns(), loop._steps
     outcome.reproducible = loop.reproducible
     if outcome.recording is not None:
@@ -288,72 +273,6 @@ def _command(end: _End, command: Command, kind: str) -> str | None:
     trace = end.outcome.trace()
     token = dataclasses.replace(trace, outcome={**trace.outcome, "type": kind}).token()
     return command(token) if token is not None else None
-
-
-_collecting: dict[int, list[BaseException]] = {}  # what failed in the background of each run that goes on, oldest first
-_hook_lock = threading.Lock()
-_outer_hook = threading.excepthook
-
-
-@contextmanager
-def background_failures(loop: EventLoop) -> Iterator[None]:
-    """Collect what fails in the background: callbacks, tasks nobody reads, threads."""
-    global _outer_hook
-    loop.background = collected = list[BaseException]()
-    with _hook_lock:  # runs may go on in several threads, and end in any order
-        _collecting[id(collected)] = collected
-        if threading.excepthook is not _thread_failed:
-            _outer_hook, threading.excepthook = threading.excepthook, _thread_failed
-    try:
-        yield
-    finally:
-        with _hook_lock:
-            del _collecting[id(collected)]
-            if not _collecting and threading.excepthook is _thread_failed:
-                threading.excepthook = _outer_hook
-
-
-def _thread_failed(args: threading.ExceptHookArgs) -> None:
-    """Let the newest run fail with what a thread raised: whose thread it is cannot be known."""
-    collected = next(reversed(_collecting.values()), None)
-    if collected is None:
-        _outer_hook(args)
-    elif args.exc_value is not None and args.exc_type is not SystemExit:
-        if args.thread is not None:
-            args.exc_value.add_note(f"raised in thread {args.thread.name}")
-        collected.append(args.exc_value)
-
-
-def join_background(loop: EventLoop, error: BaseException | None) -> BaseException | None:
-    """``error``, or what failed in the background; several background failures as a group."""
-    collected = loop.background
-    assert collected is not None
-    for task in loop._tasks.unread():
-        # Reading it marks it as read: asyncio will not log what the run fails with.
-        failure = task.exception()
-        if failure is None or failure is error or any(failure is known for known in collected):
-            continue
-        if loop.get_exception_handler() is None:
-            failure.add_note(f"raised in {task.get_name()}, whose result nobody read")
-            collected.append(failure)
-        else:
-            # What asyncio does when the task is freed.
-            message = f"{type(task).__name__} exception was never retrieved"
-            loop.call_exception_handler({"message": message, "exception": failure, "future": task})
-    for refusal in swallowed(loop, [error, *collected]):
-        refusal.add_note("the program caught this error and went on")
-        collected.append(refusal)
-    others = [failure for failure in collected if failure is not error]
-    if error is None:
-        if len(others) < 2:
-            return others[0] if others else None
-        if all(isinstance(failure, Exception) for failure in others):
-            return ExceptionGroup("several background failures", others)  # type: ignore[type-var]
-        return BaseExceptionGroup("several background failures", others)
-    for failure in others:
-        what = f"{type(failure).__name__}: {message_of(failure)} ({place_of(failure)})"
-        error.add_note(f"also failed in the background: {what}")
-    return error
 
 
 def _unwind(loop: EventLoop, outcome: Outcome, leaks: NoLeaks) -> None:

@@ -50,6 +50,8 @@ class Sweep:
         options = with_values(self._plan.options, watchdog=self._maker.watchdog())
         if not close_look(self._made) and options.leaks in ("warn", None):
             how["quick"] = True
+        if not self._made:
+            how["note"] = True
         outcome = self._maker.timed(options, scheduler=lambda _: ExhaustiveScheduler(level, deviations), **how)
         self._made += 1
         if outcome.error is None:

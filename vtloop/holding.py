@@ -1,0 +1,198 @@
+"""Which locks are taken while others are held, and what orders the steps around that: facts of one noted run.
+
+Filled by `vtloop.noting`, judged by `vtloop.diagnosis.lock_order`.  Nothing but a list per task is kept until a task
+takes a lock while it holds another; from then on everything that may order two steps without a wake-up is noted as
+well: what was put and then got, set and then found set, done and then asked for.  Plain numbers, code objects and
+words alone: it must never hold a task, a lock or a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import CodeType
+from typing import Any, NamedTuple
+
+__all__ = ["CLOCK", "Held", "Holding", "LockFacts", "Nesting"]
+
+MOST_NESTINGS, MOST_ALIKE, MOST_LINKS = 2_000, 3, 200_000
+"""Bounds on what is kept; what comes later is not judged."""
+
+CLOCK = 0
+"""The channel of timers set by the program's own code: whatever a later turn lets in may come from them."""
+
+
+class LockFacts:
+    """What is known of a lock or semaphore.
+
+    Attributes:
+        kind: The name of its class.
+        made: The code that made it and the last instruction; None when that was not noted.
+        permits: How many tasks may hold it at once.
+        exclusive: Whether it is a lock, so that whoever holds it keeps all others out.
+        across: Whether a task was suspended while it held it.
+    """
+
+    __slots__ = ("across", "exclusive", "kind", "made", "permits")
+
+    def __init__(self, kind: str, made: tuple[CodeType, int] | None, permits: int, exclusive: bool) -> None:
+        self.kind, self.made, self.permits, self.exclusive = kind, made, permits, exclusive
+        self.across = False
+
+
+class Held(NamedTuple):
+    """A lock that a task holds: its number, the take in which it was taken, and where."""
+
+    lock: int
+    take: int
+    code: CodeType | None
+    lasti: int
+
+
+class Nesting(NamedTuple):
+    """A task took ``lock`` while it held others."""
+
+    task: int
+    label: str
+    held: tuple[Held, ...]
+    lock: int
+    take: int
+    code: CodeType | None
+    lasti: int
+    time_ns: int
+    epoch: int
+    """How many futures made by the program's own code were known to be done."""
+
+
+class Holding:
+    """The facts of one run.
+
+    Attributes:
+        locks: By number less 1.
+        nestings: In order; of those that are alike in task, locks and places the first few.
+        writes: By channel: the takes in which something was put into it.
+        reads: By take: channels that were read in it, with how much had been put in by then.
+        awaited: By take: the numbers of tasks found done in it.
+        handed: Arrivals of tasks woken by a lock that its own holder released.
+        watching: Whether nestings were seen, so that the rest is noted.
+        begin: Called when the first nesting is seen.
+        foreign: Whether locks were taken by tasks that are not the loop's own, whose steps cannot be told apart.
+    """
+
+    def __init__(self, line: Any) -> None:
+        self._line = line
+        self.begin: Callable[[], object] = int
+        self.locks: list[LockFacts] = []
+        self.nestings: list[Nesting] = []
+        self.writes: dict[int, list[int]] = {}
+        self.reads: dict[int, list[tuple[int, int]]] = {}
+        self.awaited: dict[int, list[int]] = {}
+        self.handed: set[int] = set()
+        self.watching = False
+        self.epoch: Callable[[], int] = int
+        self._by_task: dict[int, list[Held]] = {}
+        self._limits: dict[int, int] = {}  # by task: how many timeouts it is inside of
+        self._alike: dict[Any, int] = {}
+        self._links = self._channels = 0
+        self.foreign = False
+
+    # -- locks --------------------------------------------------------------------------------------------------
+
+    def add(self, facts: LockFacts) -> int:
+        """The number of a further lock."""
+        self.locks.append(facts)
+        return len(self.locks)
+
+    def acquired(self, entry: Any, raw: Any, task: int) -> None:
+        """``task`` has taken what ``entry`` notes; ``raw`` is the touch."""
+        _, label, time_ns, take, _, code, lasti = raw
+        entry.owner = task
+        if not task:
+            return
+        lock = entry.number
+        held = self._by_task.get(task)
+        if held is None:
+            held = self._by_task[task] = []
+        elif held:
+            if any(one.lock == lock for one in held):
+                return  # one more permit
+            # Taken in the very step in which the program asked whether it is free: such a take never waits.
+            tried = entry.tried == take
+            nests = self.locks[lock - 1].exclusive and any(self.locks[one.lock - 1].exclusive for one in held)
+            if nests and not tried and not self._limits.get(task):
+                self._nest(Nesting(task, label, tuple(held), lock, take, code, lasti, time_ns, 0))
+        held.append(Held(lock, take, code, lasti))
+        if self.watching:
+            self.read(entry)
+
+    def released(self, entry: Any, take: int, task: int, wakes: bool) -> None:
+        """``task`` has released what ``entry`` notes, which wakes the next waiter or not."""
+        owner = entry.owner if self.locks[entry.number - 1].exclusive else task
+        held = self._by_task.get(owner, ())
+        mine = next((one for one in reversed(held) if one.lock == entry.number), None)
+        if mine is not None:
+            assert isinstance(held, list)
+            held.remove(mine)
+            if not held:
+                del self._by_task[owner]
+            if mine.take != take:
+                self.locks[entry.number - 1].across = True
+        if not self.watching:
+            return
+        if mine is None or owner != task or entry.shared:
+            self.write(entry)
+        elif wakes:
+            self.handed.add(self._line.takes + len(self._line.items))
+
+    def limited(self, task: int, more: int) -> None:
+        """``task`` has gone into a timeout (1) or out of one (-1)."""
+        self._limits[task] = max(0, self._limits.get(task, 0) + more)
+
+    def finish(self) -> None:
+        """The run is over: what is still held was held across an await, unless taken in the last step."""
+        for held in self._by_task.values():
+            for one in held:
+                if one.take != self._line.takes:
+                    self.locks[one.lock - 1].across = True
+
+    def _nest(self, nesting: Nesting) -> None:
+        alike = (nesting.task, nesting.held[-1].lock, nesting.lock, nesting.code, nesting.lasti)
+        count = self._alike.get(alike, 0)
+        if count < MOST_ALIKE and len(self.nestings) < MOST_NESTINGS and self._links < MOST_LINKS:
+            self._alike[alike] = count + 1
+            self.nestings.append(nesting._replace(epoch=self.epoch()))
+            if not self.watching:
+                self.watching = True
+                self.begin()
+
+    # -- what orders steps without a wake-up ----------------------------------------------------------------------
+
+    def write(self, entry: Any) -> None:
+        """Something is put into what ``entry`` notes."""
+        if not entry.number:
+            self._channels += 1
+            entry.number = -self._channels
+        self.put(entry.number)
+
+    def put(self, channel: int) -> None:
+        """Something is put into a channel."""
+        takes = self.writes.setdefault(channel, [])
+        if not takes or takes[-1] != self._line.takes:
+            takes.append(self._line.takes)
+            self._links += 1
+
+    def read(self, entry: Any) -> None:
+        """Whatever was put into what ``entry`` notes may have been seen now."""
+        known = self.writes.get(entry.number)
+        if known:
+            found = self.reads.setdefault(self._line.takes, [])
+            link = (entry.number, len(known))
+            if link not in found[-1:]:
+                found.append(link)
+                self._links += 1
+
+    def found_done(self, task: int) -> None:
+        """The task of that number was found done."""
+        found = self.awaited.setdefault(self._line.takes, [])
+        if task not in found[-1:]:
+            found.append(task)
+            self._links += 1
