@@ -112,6 +112,8 @@ FLOORS = {
     # runs
     "background": 8,
     "unawaited": 4,
+    "leftovers": 5,
+    "left_open": 5,
     "leaks": 8,
     "watchdog": 8,
     "run": 9,

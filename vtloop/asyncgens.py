@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from vtloop.state import LoopState
+from vtloop.tasks import Origin, origin_above
 
 __all__ = ["AsyncGenerators"]
 
@@ -47,11 +48,20 @@ class AsyncGenerators(LoopState):
             self._asyncgens = {i: ref for i, ref in self._asyncgens.items() if ref() is not None}
         number = next(reversed(self._asyncgens), 0) + 1
         self._asyncgens[number] = weakref.ref(agen)
+        if self.asyncgen_origins is not None:
+            self.asyncgen_origins[number] = origin_above(sys._getframe(1))
 
     def _asyncgen_dropped(self, agen: AsyncGenerator[Any, Any]) -> None:
         loop: Any = self
         if not loop.is_closed():
             loop.call_soon_threadsafe(loop.create_task, agen.aclose())
+
+    asyncgen_origins: dict[int, Origin] | None = None
+    """Where each was first iterated, by its number; None where nobody will ask."""
+
+    def living_asyncgens(self) -> list[tuple[int, AsyncGenerator[Any, Any]]]:
+        """Those that are alive, in order of first use, with their numbers."""
+        return [(number, agen) for number, ref in (self._asyncgens or {}).items() if (agen := ref()) is not None]
 
     def has_asyncgens(self) -> bool:
         """Whether any async generator was iterated."""
@@ -60,7 +70,7 @@ class AsyncGenerators(LoopState):
     async def shutdown_asyncgens(self) -> None:
         """Close all living async generators, in the order in which they were first iterated."""
         self._asyncgens_shut = True
-        living = [agen for ref in (self._asyncgens or {}).values() if (agen := ref()) is not None]
+        living = [agen for _, agen in self.living_asyncgens()]
         self._asyncgens = None
         if not living:
             return

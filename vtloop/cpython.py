@@ -33,6 +33,7 @@ __all__ = [
     "WAKEUP_NAME",
     "callback_source",
     "debug_mode",
+    "destination_of",
     "exception_unread",
     "hush_destroyed",
     "logger",
@@ -270,3 +271,16 @@ _DROPPING = frozenset(
     {"POP_TOP", "TO_BOOL", "UNARY_NOT"}
     | {name for name in opcode.opmap if name.startswith(("POP_JUMP", "JUMP_IF")) and "NONE" not in name}
 )
+
+
+def destination_of(source: Any) -> Any:
+    """The asyncio future that `asyncio.wrap_future` made of a ``concurrent.futures.Future``; None when it made none.
+
+    Its ``_done_callbacks`` have ``_chain_future``'s ``_call_set_state``, which closes over it (3.11-3.14).
+    """
+    for callback in getattr(source, "_done_callbacks", ()):
+        code = getattr(callback, "__code__", None)
+        if code is not None and code.co_name == "_call_set_state":
+            cells = dict(zip(code.co_freevars, callback.__closure__, strict=True))
+            return cells["destination"].cell_contents if "destination" in cells else None
+    return None

@@ -9,33 +9,59 @@ close anything, nor cost anything while nothing is left.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+import gc
+from collections.abc import Callable, Coroutine, Sequence
+from types import CoroutineType, FrameType
+from typing import TYPE_CHECKING, Any, cast
 
-from vtloop.diagnosis.describe import groups, place_data, task_lines
-from vtloop.diagnosis.leak import Leak, error_of, headline, report_of, shown
-from vtloop.diagnosis.missing_await import never_awaited
-from vtloop.diagnosis.targets import seconds as in_seconds
-from vtloop.diagnosis.waits import capture
-from vtloop.unawaited import Unawaited, Watch
+from vtloop import left_open
+from vtloop.diagnosis.leak import Leak, error_of, headline, report_of
+from vtloop.leftovers import left_behind, tasks_left, unawaited
+from vtloop.unawaited import Watch
 from vtloop.warned import Warned
 
 if TYPE_CHECKING:
     from vtloop.loop import EventLoop
+    from vtloop.notes import Notes
 
 __all__ = ["DEFAULTS", "Leaks", "NoLeaks"]
 
 DEFAULTS = {
     "coroutine": "error",
     "survivor": "error",
+    "stuck task": "warn",
+    "async generator": "warn",
+    "executor call": "warn",
+    "lock": "warn",
+    "task": "allow",
+    "transport": "allow",
 }
 """What becomes of each kind of thing when ``leaks`` is None."""
+
+
+Stuck = Callable[["EventLoop", FrameType], Sequence["asyncio.Task[Any]"]]
+
+
+async def watched_main(main: CoroutineType[Any, Any, Any], ended: Callable[[FrameType], None]) -> Any:
+    """Await ``main``, and tell of its end in its last step, with its frame: what that holds is alive still."""
+    frame = main.cr_frame
+    value = await main
+    if frame is not None:
+        ended(frame)
+    return value
 
 
 class NoLeaks:
     """The judge of a run with ``leaks="allow"``: nobody looks."""
 
     warned: Sequence[Warned] = ()
+
+    def watched(self, main: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+        """The coroutine of main as it is."""
+        return main
+
+    def ended(self, notes: Notes | None) -> None:
+        """Nothing."""
 
     def __enter__(self) -> NoLeaks:
         return self
@@ -60,24 +86,68 @@ class Leaks(NoLeaks):
     Args:
         loop: The loop of the run.
         quick: Whether only what costs nothing is looked for: for most runs of an exploration.
+        stuck: Which tasks can never run again, given the loop and the frame of main that is about to end.
 
     Attributes:
         loop: The loop.
         warned: What the run is warned of.
     """
 
-    def __init__(self, loop: EventLoop, quick: bool) -> None:
+    def __init__(self, loop: EventLoop, quick: bool, stuck: Stuck | None = None) -> None:
         self.loop = loop
         self._word = loop.options.leaks
         self._watch = Watch(loop, places=not quick, everything=self._word is not None and not quick)
         self._survivors: list[Leak] = []
+        self._others: list[Leak] = []
+        self._quick, self._stuck = quick, stuck
+        self._stuck_tasks: Sequence[asyncio.Task[Any]] = ()
 
     def __enter__(self) -> Leaks:
+        if not self._quick:
+            self.loop.asyncgen_origins = {}
+            if self._stuck is not None:
+                self.loop.main_ended = self._main_ended
         self._watch.__enter__()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._watch.__exit__(*exc)
+
+    def watched(self, main: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+        """A coroutine around that of main, if what main could get at in the end has to be known."""
+        if self._quick or self._stuck is None or not isinstance(main, CoroutineType):
+            return main
+        around: Any = watched_main(main, self._main_ended)
+        around.__name__, around.__qualname__ = main.__name__, main.__qualname__
+        return cast("Coroutine[Any, Any, Any]", around)
+
+    def _main_ended(self, frame: FrameType) -> None:
+        """Main returns in this step; what its frame holds is alive still."""
+        if self._stuck is not None and self.loop._tasks.pending():
+            self._stuck_tasks = self._stuck(self.loop, frame)
+
+    def ended(self, notes: Notes | None) -> None:
+        """The run is over and has not failed; nothing is cancelled yet."""
+        loop = self.loop
+        if loop.living_asyncgens():
+            # What is garbage is no leak: asyncio would close it some time.  In every run, so that runs are alike.
+            gc.collect(1)
+        stuck, self._stuck_tasks = self._stuck_tasks, ()
+        if self._quick:
+            return
+        left = [task for task in loop._tasks.pending() if not loop._is_daemon(task)]
+        stuck = [task for task in left if any(task is one for one in stuck)]
+        if stuck:
+            self._others += tasks_left("stuck task", stuck)
+        if self._word is not None:
+            rest = [task for task in left if not any(task is one for one in stuck)]
+            self._others += [*left_behind(rest), *left_open.transports(loop)]
+        if loop.has_asyncgens():
+            self._others += left_open.async_generators(loop)
+        if loop.has_calls():
+            self._others += left_open.executor_calls(loop)
+        if notes is not None:
+            self._others += left_open.locks(loop, notes)
 
     def unwinding(self) -> None:
         """The unwinding begins: what it drops or cancels is no leak."""
@@ -88,7 +158,7 @@ class Leaks(NoLeaks):
         loop = self.loop
         left = [task for task in tasks if not loop._is_daemon(task)]
         if left:
-            self._survivors = _survivors(left)
+            self._survivors = tasks_left("survivor", left)
 
     def judge(self, error: BaseException | None, time_ns: int, step: int) -> BaseException | None:
         """The error of the run: its own one, with a note of what else was left behind, or a `LeakError`."""
@@ -113,75 +183,9 @@ class Leaks(NoLeaks):
 
     def _found(self) -> list[Leak]:
         """Everything, the kinds in the order in which they decide where the error is."""
-        coroutines = _unawaited(self._watch.found) if self._watch.found else []
-        return [*coroutines, *self._survivors]
+        coroutines = unawaited(self._watch.found) if self._watch.found else []
+        return [*coroutines, *self._survivors, *self._others]
 
 
 def _by_kind(leaks: Sequence[Leak]) -> list[list[Leak]]:
     return [[leak for leak in leaks if leak.kind == kind] for kind in dict.fromkeys(leak.kind for leak in leaks)]
-
-
-def _grouped(found: Sequence[Unawaited], key: Callable[[Unawaited], Any]) -> list[list[Unawaited]]:
-    alike: dict[Any, list[Unawaited]] = {}
-    for one in found:
-        alike.setdefault(key(one), []).append(one)
-    return list(alike.values())
-
-
-def _unawaited(found: Sequence[Unawaited]) -> list[Leak]:
-    """Coroutines by what was called and where; first those that every run sees."""
-    alike = _grouped(found, lambda one: (one.name, one.file, one.line, one.by_loop))
-    alike.sort(key=lambda group: not any(one.at_once for one in group))
-    leaks = []
-    for group in alike:
-        first = group[0]
-        place = (first.file, first.line, first.where)
-        if first.by_loop:
-            text = f"{first.name}() called by the loop, defined at {shown(place)}"
-            hint = (
-                f"the loop calls plain functions: give it `lambda: loop.create_task({first.name}(...))`, or make "
-                f"`{first.name}` a plain `def`."
-            )
-        else:
-            made = "made at" if first.where else "made in the run, defined at"
-            text = f"{first.name}() {made} {shown(place)}"
-            hint = never_awaited(first.function)
-        if len(group) > 1:
-            text += f" ({len(group):,} times)"
-        when = f"t={in_seconds(first.time_ns)}"
-        dropped = f"{'first ' * (len(group) > 1)}dropped at {when}" + (f" by {first.task}" if first.task else "")
-        data = {
-            "name": first.name,
-            "function": first.function,
-            "place": {"file": first.file, "line": first.line, "function": first.where},
-            "task": first.task,
-            "time_ns": first.time_ns,
-        }
-        leaks.append(
-            Leak("coroutine", text, (dropped,), place, hint, len(group), data, soft=not any(o.at_once for o in group))
-        )
-    return leaks
-
-
-def _survivors(tasks: Sequence[asyncio.Task[Any]]) -> list[Leak]:
-    """Tasks by where they wait, with their await chains."""
-    graph = capture(tasks)
-    leaks = []
-    for group in groups(graph):
-        first = group.first
-        shown_chain = [place for place in first.chain if not place.internal] or list(first.chain)
-        at = shown_chain[-1] if shown_chain else first.created
-        place = (at.file, at.line, at.function) if at is not None else None
-        head, *lines = (line[2:] for line in task_lines(group, graph, 8))
-        data = {
-            "tasks": [task.label for task in group.tasks[:100]],
-            "chain": [place_data(one) for one in first.chain],
-            "created": str(first.created) if first.created else None,
-        }
-        leaks.append(
-            Leak("survivor", head, tuple(line.strip() for line in lines), place, _SWALLOWED, len(group.tasks), data)
-        )
-    return leaks
-
-
-_SWALLOWED = "let `CancelledError` out after the cleaning up: `except Exception` does, `except BaseException` does not."

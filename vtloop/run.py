@@ -19,7 +19,7 @@ from typing import Any
 from vtloop.background import background_failures, join_background, place_of
 from vtloop.blocking import let_through
 from vtloop.clock import VirtualClock
-from vtloop.collector import uncollected
+from vtloop.collector import keep_apart, uncollected
 from vtloop.deviations import worded
 from vtloop.diagnosis.lock_order import suspicions
 from vtloop.diagnosis.mistakes import note_mistakes
@@ -162,6 +162,7 @@ def execute(
         raise UsageError("a run cannot be made while an event loop is running in this thread; make it from plain code")
     if (track_order or note) and options.scheduler == "fifo" and scheduler is None:
         scheduler = _in_a_line
+    keep_apart()
     loop, outcome = _prepared(options, (recorder or partial(Recording, keep=keep)) if record else None, scheduler)
     if track_order and loop._line is not None:
         loop._line.log = []
@@ -175,7 +176,10 @@ def execute(
     leaks = Leaks(loop, quick) if options.leaks != "allow" else NoLeaks()
     with uncollected(), background_failures(loop), Watchdog(loop, options.watchdog), noted(notes), leaks:
         try:
-            outcome.value = loop.run_until_complete(_coroutine(main)) if drive is None else drive(loop, note_end)
+            if drive is None:
+                outcome.value = loop.run_until_complete(leaks.watched(_coroutine(main)))
+            else:
+                outcome.value = drive(loop, note_end)
         except BaseException as exc:
             outcome.error = exc
         note_end()
@@ -198,6 +202,7 @@ def _judge(
     outcome.error = join_background(loop, outcome.error)
     if outcome.error is None:
         outcome.warnings += suspicions(notes)
+        leaks.ended(notes)
     elif record:
         note_mistakes(outcome.error, loop)
     if interact is not None and outcome.error is not None:

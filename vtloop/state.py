@@ -33,12 +33,14 @@ class LoopState(asyncio.AbstractEventLoop):
         options: The options as resolved.
         background: In a run, exceptions that reached the default handler; None outside (they are logged).
         reproducible: False once a real thread has meddled; a replay may then differ.
+        main_ended: To be called with the frame of main at its end, in its last step; None where nobody wants to know.
     """
 
     options: Options
     background: list[BaseException] | None = None
     reproducible = True
     slow_callback_duration = 0.1
+    main_ended: Callable[[Any], None] | None = None
 
     # Time.
     _clock: VirtualClock
