@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import json
 import linecache
 import re
@@ -23,6 +25,7 @@ import pytest
 from vtloop.diagnosis import verdict
 from vtloop.diagnosis.chains import await_chain_traceback
 from vtloop.diagnosis.verdict import Snapshot
+from vtloop.diagnosis.targets import function_name
 from vtloop.diagnosis.waits import TaskWait, WaitGraph, capture, unread_errors
 from vtloop.errors import DeadlockError, HangError, LivelockError
 
@@ -261,13 +264,18 @@ async def reader() -> None:
         (awaiting_task, "task", None, "main waits for task child -> child waits for a Future without a name"),
         (gathering, "gather", "both", "main waits for gather both of child and "),
         (waiting, "wait", None, "main waits for asyncio.wait of child -> child waits"),
-        (waiting_for_task, "wait_for", "child", "main waits for asyncio.wait_for child of child"),
+        (waiting_for_task, "wait_for", "child", "main waits for asyncio.wait_for of child"),
         (group, "TaskGroup", "tg", "main waits for TaskGroup tg of child -> child waits for a Future"),
         (shielding, "shield", None, "main waits for asyncio.shield of child"),
         (future, "future", "fut", "main waits for Future 'fut' that nothing can complete"),
         (executor, "executor call", None, "main waits for executor call"),
         (thread, "executor call", None, "main waits for executor call (sleep, still at work)"),
-        (reader, "StreamReader.readline", "stream", "main waits for StreamReader.readline stream"),
+        (
+            reader,
+            "StreamReader.readline",
+            "stream",
+            "main waits for StreamReader.readline on stream (0 bytes there) that nothing can feed",
+        ),
     ],
 )
 def test_each_primitive_is_told_by_kind_and_name(main: Main, kind: str, name: str | None, text: str) -> None:
@@ -305,6 +313,155 @@ def test_timeout_and_wait_for_name_the_wait_inside_and_its_limit() -> None:
     else:  # 3.11 runs the coroutine in a task of its own
         assert wait.kind == "wait_for" and wait.waits_on == (1,)
         assert wait.detail is not None and wait.detail.startswith("until t=")
+
+
+async def completing() -> None:
+    jobs = [asyncio.create_task(for_ever(), name=f"job{number}") for number in range(4)]
+    for first in asyncio.as_completed(jobs):
+        await first
+
+
+async def waiting_for_the_first() -> None:
+    jobs = [asyncio.create_task(for_ever(), name=name) for name in ("a", "b")]
+    await asyncio.wait(jobs, timeout=3600, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def writing() -> None:
+    class Full(asyncio.Transport):
+        def is_closing(self) -> bool:
+            return True
+
+        def close(self) -> None:
+            pass
+
+    stream = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(stream)
+    transport = Full()
+    protocol.connection_made(transport)
+    protocol.pause_writing()
+    writer = asyncio.StreamWriter(transport, protocol, stream, asyncio.get_running_loop())
+    stream.feed_data(b"ab")
+
+    async def closed() -> None:
+        await writer.wait_closed()
+
+    closing = asyncio.create_task(closed(), name="closing")
+    reading = asyncio.create_task(stream.readexactly(4), name="reading")
+    await writer.drain()
+    await asyncio.gather(closing, reading)
+
+
+@pytest.mark.parametrize(
+    ("main", "name", "kind", "detail", "behind"),
+    [
+        (completing, "main", "as_completed", "until one ends", ["job0", "job1", "job2", "job3"]),
+        (waiting_for_the_first, "main", "wait", "until one ends; until t=", ["a", "b"]),
+        (writing, "main", "StreamWriter.drain", None, []),
+        (writing, "closing", "StreamWriter.wait_closed", None, []),
+        (writing, "reading", "StreamReader.readexactly", "2 of 4 bytes there", []),
+    ],
+)
+def test_other_waits_of_asyncio(main: Main, name: str, kind: str, detail: str | None, behind: list[str]) -> None:
+    graph = graph_of(main)
+    wait = task(graph, name).wait
+    assert wait is not None and wait.kind == kind
+    assert (wait.detail or "").startswith(detail or "") and (wait.detail is None) == (detail is None)
+    assert [graph.tasks[i].name for i in wait.waits_on] == behind
+
+
+def test_an_executor_call_is_told_by_its_function() -> None:
+    async def main() -> None:
+        with a_sleeper() as sleep:
+            call = asyncio.get_running_loop().run_in_executor(None, sleep)
+            await asyncio.gather(call, asyncio.to_thread(sleep))
+
+    waits = [t.wait for t in graph_of(main).tasks if t.wait is not None and t.wait.kind == "executor call"]
+    assert [w.detail for w in waits] == ["sleep, still at work"]
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (time.sleep, "sleep"),
+        (functools.partial(time.sleep, 1), "sleep"),
+        (functools.partial(contextvars.copy_context().run, time.sleep), "sleep"),
+        (lambda: None, "<lambda>"),
+        (Snapshot, "Snapshot"),
+        (object(), None),
+    ],
+)
+def test_what_an_executor_call_runs_has_a_name(function: Any, name: str | None) -> None:
+    assert function_name(function) == name
+
+
+def test_a_barrier_that_still_drains_says_so() -> None:
+    async def main() -> None:
+        gate = asyncio.Barrier(2)
+
+        async def late() -> None:
+            async with gate:
+                pass
+
+        gate._state = type(gate._state).DRAINING  # type: ignore[attr-defined]  # a step of one that left is missing
+        await asyncio.gather(late())
+
+    wait = next(t.wait for t in graph_of(main).tasks if t.coroutine == "late")
+    assert wait is not None and wait.kind == "Barrier"
+    assert wait.detail == "still draining: tasks of the last round have not left it"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="a queue can be shut down from 3.13 on")
+def test_the_join_of_a_queue_that_was_shut_down_still_waits() -> None:
+    async def main() -> None:
+        jobs: Any = asyncio.Queue()
+        jobs.put_nowait(1)
+        jobs.shutdown()
+        await jobs.join()
+
+    wait = task(graph_of(main)).wait
+    assert wait is not None and (wait.kind, wait.detail) == ("Queue.join", "1 not yet task_done(); shut down")
+
+
+def test_waiters_are_listed_in_their_line() -> None:
+    async def main() -> None:
+        guard, jobs, changed = asyncio.Lock(), asyncio.Queue[int](), asyncio.Condition()
+
+        async def want(turns: int) -> None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            async with guard:
+                pass
+
+        async def get(turns: int) -> None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await jobs.get()
+
+        async with guard, asyncio.TaskGroup() as tg:
+            for name, turns in (("second", 2), ("third", 3), ("first", 1)):
+                tg.create_task(want(turns), name=name)
+                tg.create_task(get(turns), name=f"{name} getter")
+            tg.create_task(changed.acquire())
+
+    graph = graph_of(main)
+    lines = {thing.kind: [graph.tasks[i].name for i in thing.waiters] for thing in graph.things if thing.in_order}
+    assert lines["Lock"] == ["first", "second", "third"]
+    assert lines["Queue.get"] == ["first getter", "second getter", "third getter"]
+    assert "in line: first, second and third" in deadlock_of(main).report()
+
+
+def test_a_queue_has_a_line_for_each_way_of_waiting() -> None:
+    async def main() -> None:
+        jobs: asyncio.Queue[int] = asyncio.Queue()
+        jobs.put_nowait(1)
+        assert await jobs.get() == 1
+        async with asyncio.TaskGroup() as tg:
+            tg.create_task(jobs.get(), name="getter")
+            tg.create_task(jobs.join(), name="joiner")
+
+    graph = graph_of(main)
+    lines = {thing.kind: [graph.tasks[i].name for i in thing.waiters] for thing in graph.things}
+    assert (lines["Queue.get"], lines["Queue.join"]) == (["getter"], ["joiner"])
 
 
 # Names --------------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ __all__ = [
     "as_completed_todo",
     "barrier_phase",
     "bound_exits",
+    "bytes_buffered",
     "cancelled_with",
     "chained_call",
     "completion_queue",
@@ -234,6 +235,13 @@ def barrier_phase(barrier: object) -> str | None:
     # CPython: Barrier._state, an enum whose members are named in capitals, 3.11-3.13.
     name = getattr(getattr(barrier, "_state", None), "name", None)
     return name.lower() if isinstance(name, str) else None
+
+
+def bytes_buffered(reader: object) -> int | None:
+    """How many bytes a `StreamReader` has that nobody has read."""
+    # CPython: StreamReader._buffer, a bytearray, 3.11-3.13.
+    buffer = getattr(reader, "_buffer", None)
+    return len(buffer) if isinstance(buffer, bytearray) else None
 
 
 def condition_lock(condition: object) -> object:

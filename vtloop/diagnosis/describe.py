@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from vtloop.diagnosis.chains import Place
 from vtloop.diagnosis.facts import place_data
-from vtloop.diagnosis.graph import HELD, CycleStep, TaskWait, Wait, WaitGraph
+from vtloop.diagnosis.graph import HELD, READING, CycleStep, TaskWait, Wait, WaitGraph
 from vtloop.diagnosis.things import thing_line
 
 __all__ = ["Group", "cause", "cycle_line", "groups", "hints", "listed", "place_data", "task_lines"]
@@ -33,6 +33,7 @@ _OUTLOOK = {
     "MemoryObjectReceiveStream.receive": "that nothing can feed",
     "MemoryObjectSendStream.send": "that nothing can empty",
     "BlockingPortal": "that nothing can stop",
+    **dict.fromkeys(READING, "that nothing can feed"),
     "future": "that nothing can complete",
     "wait_for": "that nothing can complete",
     "shield": "that nothing can complete",
@@ -98,8 +99,8 @@ def thing(wait: Wait, graph: WaitGraph) -> str:
     words = _WORDS.get(wait.kind, wait.kind)
     if not wait.name and wait.kind in _NEED_A_NAME:
         words = f"{'an' if words[0] in 'AEIOU' else 'a'} {words} without a name"
-    if wait.name:
-        words += f" on {wait.name}" if wait.kind.startswith(("Queue.", "MemoryObject")) else f" {wait.name}"
+    if wait.name and not (behind and wait.kind in ("shield", "wait_for")):
+        words += f" on {wait.name}" if "." in wait.kind and wait.kind != "TaskGroup.start" else f" {wait.name}"
     if behind and wait.kind not in HELD:
         words += f" of {listed(behind)}"
     return words
@@ -196,7 +197,8 @@ def woken_by(wait: Wait, graph: WaitGraph) -> str | None:
     elif wait.kind in _CALLS:
         text = f"`{name}.{_CALLS[wait.kind]}`" if name else f"its `{_CALLS[wait.kind]}`"
     elif behind:
-        text = f"the end of {behind}"
+        any_of = "any of " if len(wait.waits_on) > 1 and (wait.detail or "").startswith("until one ends") else ""
+        text = f"the end of {any_of}{behind}"
     else:
         text = _OTHER_WAKERS.get(wait.kind, "")
     if wait.limit:
@@ -220,6 +222,9 @@ _OTHER_WAKERS = {
     "MemoryObjectReceiveStream.receive": "a `send()` to its other end, or by closing that",
     "MemoryObjectSendStream.send": "a `receive()` at its other end, or by closing that",
     "TaskGroup.start": "its child calling `task_status.started()`",
+    **dict.fromkeys(READING, "data, or the end of the stream, from its transport"),
+    "StreamWriter.drain": "its transport, when it can take more",
+    "StreamWriter.wait_closed": "its transport, when it has closed",
 }
 
 
@@ -251,7 +256,7 @@ def task_lines(group: Group, graph: WaitGraph, frames: int, told: set[int] | Non
         itself = first.wait.holders == (first.label,)
         waker = wakers.pop() if len(wakers) == 1 and not itself else None
         tail += [f"could be woken by {waker}"] if waker else []
-        tail += _line_of(first.wait, graph) if all(t.wait == first.wait for t in group.tasks[:_MANY]) else []
+        tail += _line_of(first.wait, group, graph) if all(t.wait == first.wait for t in group.tasks[:_MANY]) else []
     if first.created and not first.is_main:
         alike = all(t.created is first.created for t in group.tasks)
         tail.append(f"{'' if alike else 'first '}created at {first.created}")
@@ -263,20 +268,24 @@ def task_lines(group: Group, graph: WaitGraph, frames: int, told: set[int] | Non
 def _thing_lines(group: Group, graph: WaitGraph, told: set[int]) -> list[str]:
     """What is known of the first primitives that a group waits for."""
     numbers = dict.fromkeys(t.wait.thing for t in group.tasks[:_MANY] if t.wait is not None)
-    lines = []
+    shown = {str(place) for place in group.first.chain}
+    lines: dict[str, None] = {}
     for number in numbers:
         if number is not None and number not in told:
             told.add(number)
-            line = thing_line(graph.things[number])
-            lines += [f"    {line}"] if line else []
-    return lines
+            line = thing_line(graph.things[number], shown)
+            if line:
+                lines[f"    {line}"] = None
+    return list(lines)
 
 
-def _line_of(wait: Wait, graph: WaitGraph) -> list[str]:
+def _line_of(wait: Wait, group: Group, graph: WaitGraph) -> list[str]:
     """Who is woken first, where several stand in line."""
     thing = graph.things[wait.thing] if wait.thing is not None else None
     if thing is None or not thing.in_order or len(thing.waiters) < 2:
         return []
+    if thing.waiters == tuple(t.index for t in group.tasks):
+        return [f"first in line: {group.first.label}"]
     return [f"in line: {listed([graph.tasks[i].label for i in thing.waiters])}"]
 
 

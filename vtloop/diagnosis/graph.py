@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from vtloop.diagnosis.chains import Place
 from vtloop.diagnosis.noted import NOTHING, Noted
 
-__all__ = ["HELD", "IN_LINE", "CycleStep", "TaskWait", "Thing", "UnreadError", "Wait", "WaitGraph"]
+__all__ = ["HELD", "IN_LINE", "READING", "CycleStep", "TaskWait", "Thing", "UnreadError", "Wait", "WaitGraph"]
 
 HELD = ("Lock", "Semaphore", "CapacityLimiter")
 """The kinds that tasks hold."""
@@ -24,6 +24,9 @@ IN_LINE = (
     "MemoryObjectSendStream.send",
 )
 """The kinds whose waiters are woken one after the other, first come, first served."""
+
+READING = ("StreamReader.read", "StreamReader.readexactly", "StreamReader.readuntil", "StreamReader.readline")
+"""The kinds that wait for data of a stream."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ class Namer:
         return None
 
     def _deep_name(self, wanted: object, scopes: Sequence[Mapping[str, Any]]) -> str | None:
-        """One level deeper (``self.locks['a']``), within a budget for the whole capture."""
+        """One level deeper (``self.locks['a']``), or in a container there, within a budget for the whole capture."""
         for scope in scopes:
             for path, value in _inside(scope):
                 for deep_path, deep in _members(path, value):
@@ -110,6 +110,11 @@ class Namer:
                         return deep_path
                     if self._deep_visits <= 0:
                         return None
+                    if type(deep) in (dict, list, tuple):
+                        for deepest_path, deepest in _members(deep_path, deep):
+                            self._deep_visits -= 1
+                            if deepest is wanted:
+                                return deepest_path
         return None
 
 

@@ -18,6 +18,7 @@ from vtloop.cpython_waits import (
     Primitive,
     as_completed_todo,
     barrier_phase,
+    bytes_buffered,
     chained_call,
     frame_locals,
     gather_children,
@@ -156,10 +157,10 @@ def _detail(kind: str, primitive: Any, chain: Sequence[Link], waiter: asyncio.Fu
         return "empty" if primitive.empty() else f"{primitive.qsize()} waiting to be got"
     if kind == "Queue.put":
         full = f"full, maxsize {primitive.maxsize}" if primitive.full() else "not full now"
-        return f"{full}, shut down" if is_shut_down(primitive) else full
+        return full + _shut(primitive)
     if kind == "Queue.join":
         count = unfinished_items(primitive)
-        return None if count is None else f"{count} not yet task_done()"
+        return None if count is None else f"{count} not yet task_done()" + _shut(primitive)
     if kind == "wait":
         return "; ".join(filter(None, (_return_when(chain[0]), _deadline(chain)))) or None
     if kind == "sleep" and primitive is not None:
@@ -168,9 +169,19 @@ def _detail(kind: str, primitive: Any, chain: Sequence[Link], waiter: asyncio.Fu
         return _call_state(primitive, waiter)
     if kind == "CapacityLimiter":
         return f"{primitive.borrowed_tokens} of {primitive.total_tokens} borrowed"
+    if kind.startswith("StreamReader."):
+        buffered = bytes_buffered(primitive)
+        wanted = frame_locals(chain[0].frame).get("n") if kind.endswith("exactly") else None
+        return None if buffered is None else f"{buffered}{f' of {wanted}' if wanted else ''} bytes there"
+    if kind == "as_completed":
+        return "until one ends"
     if kind.startswith("MemoryObject"):
         return _stream_state(kind, primitive)
     return None
+
+
+def _shut(queue: object) -> str:
+    return "; shut down" if is_shut_down(queue) else ""
 
 
 def _return_when(link: Link) -> str | None:

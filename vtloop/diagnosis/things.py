@@ -5,6 +5,8 @@ Called by `describe`.  Says only what was noted: in a run that is not recorded t
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from vtloop.diagnosis.chains import Place
 from vtloop.diagnosis.graph import Thing
 from vtloop.diagnosis.noted import Touched
@@ -24,6 +26,9 @@ _DONE = {
     "abort": "aborted",
     "reset": "reset",
 }
+_PLAIN = ("TaskGroup", "TaskGroup.start", "BlockingPortal")
+"""Kinds that stand in the line that waits for them."""
+
 _NEVER = {
     "Event": ("set", "nobody has called its `set()`"),
     "Condition": ("notify", "nobody has called its `notify()`"),
@@ -34,16 +39,22 @@ _NEVER = {
 }
 
 
-def thing_line(thing: Thing) -> str | None:
-    """``Event done: made at app.py:3 in main; nobody has called its `set()` ``; None when nothing was noted."""
+def thing_line(thing: Thing, shown: Collection[str] = ()) -> str | None:
+    """``Event done: made at app.py:3 in main; nobody has called its `set()` ``; None when nothing was noted.
+
+    A place that is among those `shown` already is not said again.
+    """
+    if thing.kind in _PLAIN:
+        return None
     noted = thing.noted
-    parts = [f"made at {noted.made}"] if noted.made is not None else []
-    needed, never = _NEVER.get(thing.kind, ("", ""))
+    known = noted.made is not None and str(noted.made) not in shown
+    parts = [f"made at {noted.made}"] if known else []
+    needed, never = _NEVER.get(thing.kind, (None, ""))
     if thing.kind == "Lock":
         taken = noted.last("acquire")
         if noted.holder is not None and taken is not None:
             parts.append(f"taken by {_by(taken)}")
-    elif noted.lacks(needed):
+    elif needed is not None and noted.lacks(needed):
         parts.append(never)
     else:
         parts += [f"{_DONE[touch.kind]} by {_by(touch)}" for touch in noted.touches[-2:] if touch.kind in _DONE]
@@ -55,7 +66,7 @@ def thing_line(thing: Thing) -> str | None:
 
 
 def _by(touch: Touched) -> str:
-    where = f" ({_line(touch.place)})" if touch.place is not None else ""
+    where = f" ({_line(touch.place)})" if touch.place is not None and not touch.place.internal else ""
     return f"{touch.task or 'a callback'} at t={seconds(touch.time_ns)}{where}"
 
 

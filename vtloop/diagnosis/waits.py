@@ -119,7 +119,7 @@ class _Capture:
             if seen.target is not None and seen.target.kind == "Lock":
                 self.waiters.setdefault(id(seen.target.primitive), set()).add(i)
         self.held: dict[int, tuple[tuple[str, ...], tuple[int, ...], bool]] = {}
-        self.things: dict[int, Thing] = {}
+        self.things: dict[tuple[int, str], Thing] = {}
         self.list: list[Thing] = []
         self.stacks: dict[tuple[object, ...], tuple[int, tuple[Place, ...]]] = {}
 
@@ -192,11 +192,12 @@ class _Capture:
         """The number of the primitive a task waits for; None for what is no object of its own."""
         if target.primitive is None or target.kind in _BARE:
             return None
-        known = self.things.get(id(target.primitive))
+        key = id(target.primitive), target.kind  # a queue has a line of getters and one of putters
+        known = self.things.get(key)
         if known is None:
             noted = noted_of(target.kind, target.primitive, self.places)
             known = Thing(len(self.list), target.kind, target.library, name, self._line(target), noted)
-            self.things[id(target.primitive)] = known
+            self.things[key] = known
             self.list.append(known)
         return known.index
 
@@ -318,6 +319,6 @@ def _steps(tasks: Sequence[TaskWait], circle: list[int]) -> tuple[CycleStep, ...
         assert wait is not None
         held = wait.kind in HELD
         primitive = tasks[there].label if wait.kind == "task" else wait.name
-        text = f"{wait.kind} {primitive}" if primitive else wait.kind
+        text = f"{wait.kind} {primitive}" if primitive else f"a {wait.kind} without a name" if held else wait.kind
         steps.append(CycleStep(tasks[here].label, text, tasks[there].label, held))
     return tuple(steps)
