@@ -10,7 +10,23 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["frozen_heap", "uncollected"]
+__all__ = ["frozen_heap", "heap_is_frozen", "keep_apart", "uncollected"]
+
+_frozen = 0
+
+
+def heap_is_frozen() -> bool:
+    """Whether all that was there before the runs is frozen: then all other objects were made since."""
+    return _frozen > 0
+
+
+def keep_apart() -> None:
+    """Move all that is there into the oldest generation, so that a run can tell what was made since it began.
+
+    Costs about as much as the collections that would have come anyway: it looks at what was made since the last.
+    """
+    if not _frozen:
+        gc.collect(1)
 
 
 @contextmanager
@@ -31,13 +47,17 @@ def frozen_heap(many: bool, tidy: bool = True) -> Iterator[None]:
 
     With ``tidy`` what is garbage before is collected first, which takes milliseconds.
     """
+    global _frozen
     if many:
         if tidy:
             gc.collect()
         gc.freeze()
+        _frozen += 1
     with uncollected():
         try:
             yield
         finally:
             if many:
-                gc.unfreeze()
+                _frozen -= 1
+                if not _frozen:
+                    gc.unfreeze()
