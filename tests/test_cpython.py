@@ -6,6 +6,7 @@ import asyncio
 import asyncio.base_events
 import asyncio.constants
 import asyncio.tasks
+import concurrent.futures
 import gc
 import inspect
 import logging
@@ -407,6 +408,15 @@ def test_the_hook_is_told_of_each_coroutine_that_dies_unawaited_and_where() -> N
     with pytest.warns(RuntimeWarning, match="coroutine '.*fetch' was never awaited"):
         cpython.PYTHONS_OWN(coro)
     coro.close()
+
+
+def test_an_asyncio_future_is_found_from_the_concurrent_one_that_it_stands_for() -> None:
+    source: concurrent.futures.Future[int] = concurrent.futures.Future()
+    assert cpython.destination_of(source) is None
+    loop = vtloop.EventLoop()
+    future = asyncio.wrap_future(source, loop=loop)
+    assert cpython.destination_of(source) is future
+    loop.close()
 
 
 # -- the rule itself ------------------------------------------------------------------------------------------------
