@@ -24,8 +24,8 @@ import pytest
 
 from vtloop.diagnosis import verdict
 from vtloop.diagnosis.chains import await_chain_traceback
-from vtloop.diagnosis.verdict import Snapshot
 from vtloop.diagnosis.targets import function_name
+from vtloop.diagnosis.verdict import Snapshot
 from vtloop.diagnosis.waits import TaskWait, WaitGraph, capture, unread_errors
 from vtloop.errors import DeadlockError, HangError, LivelockError
 

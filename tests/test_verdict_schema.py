@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from importlib.resources import files
@@ -78,6 +79,14 @@ async def standing() -> None:
     await asyncio.sleep(5)
 
 
+async def dropping() -> None:
+    standing()
+
+
+async def blocking() -> None:
+    time.sleep(5)
+
+
 async def reaching_out() -> None:
     asyncio.get_running_loop().add_reader(0, print)
 
@@ -96,6 +105,8 @@ def test_the_schema_is_one() -> None:
         (ticking, {"max_steps": 100}, "budget spent"),
         (ticking, {"max_time": 100.0}, "budget spent"),
         (reaching_out, {}, None),
+        (dropping, {"leaks": "error"}, "leak"),
+        (blocking, {"blocking": "raise"}, "blocking call"),
     ],
 )
 def test_real_errors_fit_the_schema(main: Callable[[], Any], options: dict[str, Any], verdict_name: str) -> None:
