@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import time
 import traceback
@@ -94,6 +95,19 @@ async def reaching_out() -> None:
 def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(DOCUMENT)
     assert DOCUMENT["$defs"]["error"]["properties"]["schema"]["const"] == SCHEMA
+
+
+def test_the_reference_lists_what_the_schema_has() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "reference.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Errors for machines\n")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    listed = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    parts = ("error", "graph", "verdict", "leaks", "blocking", "escape", "misfit", "nondeterminism")
+    assert listed == {name for part in parts for name in DOCUMENT["$defs"][part].get("properties", ())}
+    for part in ("task", "wait", "place"):
+        assert all(f"`{name}`" in section for name in DOCUMENT["$defs"][part]["properties"]), part
+    verdicts = DOCUMENT["$defs"]["verdict"]["properties"]["verdict"]["enum"]
+    assert all(f'`"{name}"`' in section for name in verdicts)
 
 
 @pytest.mark.parametrize(
