@@ -26,15 +26,16 @@ from typing import Any
 
 from vtloop.blocking import blocked, guarded, is_library, program_frames
 from vtloop.blocking_names import instead_of, waiting_call
+from vtloop.state import LoopState
 
-__all__ = ["GRACE", "MISSING", "activate", "in_memory", "is_installed"]
+__all__ = ["GRACE", "MISSING", "activate", "in_memory", "is_installed", "unseen"]
 
 GRACE = 0.05
 """Real seconds within which a real thread or process may end a wait before it counts as one."""
 
 MISSING = (
-    "blockbuster is not installed (pip install 'vtloop[blocking]'): blocking calls of sockets, pipes, databases, "
-    "locks and queue.SimpleQueue are not seen"
+    "blockbuster is not installed (pip install 'vtloop[blocking]'): blocking calls of sockets and file descriptors, "
+    "of databases, locks and queue.SimpleQueue are not seen"
 )
 
 _sleep_really = time.sleep
@@ -49,6 +50,11 @@ Ready = Callable[..., bool]
 def is_installed() -> bool:
     """Whether BlockBuster can be imported."""
     return importlib.util.find_spec("blockbuster") is not None
+
+
+def unseen(loop: LoopState) -> tuple[str, ...]:
+    """A sentence about what ``loop`` would like to see and cannot, if there is such a thing."""
+    return (MISSING,) if loop._blocking is not None and not _active else ()
 
 
 def activate() -> None:

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from vtloop import checking, commands, comparing, exploring, listing, replaying, showing, shrinking
+from vtloop import blocking_buster, checking, commands, comparing, exploring, listing, replaying, showing, shrinking
 from vtloop.commands import Request
 from vtloop.console import Console
 from vtloop.errors import NondeterminismError, ReplayError, UsageError, allowed
@@ -231,6 +231,8 @@ def _add_options(parser: _Parser) -> None:
         help_ = words.get(name, "").replace("%", "%%")
         if name in _ALLOWED:
             help_ = f"{help_.partition(':')[0]}: {_ALLOWED[name]}."
+        if name == "blocking" and not blocking_buster.is_installed():
+            help_ += f" Mind: {blocking_buster.MISSING}."
         how: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": help_}
         if kind == "bool":
             how.update(action="store_false", help=f"Switch off: {help_[:1].lower()}{help_[1:]}")

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from vtloop.api import loop_factory
+from vtloop.blocking_buster import MISSING, is_installed
 from vtloop.errors import UsageError, VtloopError
 from vtloop.loop import EventLoop
 from vtloop.pytest_fixtures import note_broken
@@ -69,12 +70,18 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["vtloop_drawn"] = drawn_seed(node.config)
 
 
-def pytest_report_header(config: pytest.Config) -> str | None:
-    """Say which seed was drawn."""
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say which seed was drawn, and, where it may matter, what is not seen."""
     flags, ini = from_command_line(config)
+    lines = []
     if flags.get("seed", ini.get("seed")) == "random":
-        return f"vtloop: seed {drawn_seed(config)}, drawn for this run (again: --vtloop-seed {drawn_seed(config)})"
-    return None
+        seed = drawn_seed(config)
+        lines.append(f"vtloop: seed {seed}, drawn for this run (again: --vtloop-seed {seed})")
+    minded = flags.get("blocking", ini.get("blocking")) != "allow"
+    shown = config.option.vtloop or config.getini("vtloop") or config.get_verbosity() > 0
+    if shown and minded and not is_installed():
+        lines.append(f"vtloop: {MISSING}")
+    return lines
 
 
 # -- which tests are ours -----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import dataclasses
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ import traceback
 from types import FrameType, TracebackType
 from typing import Any
 
+from vtloop.blocking_buster import unseen
 from vtloop.cpython_waits import frame_locals
 from vtloop.debuggers import debugging, traced
 from vtloop.diagnosis import verdict
@@ -160,7 +162,9 @@ class Watchdog:
         stack = list(traceback.extract_stack(frame))[-depth:]
         owner = getattr(self._seen[0], "__self__", None) if self._seen is not None else None
         name = owner.get_name() if isinstance(owner, asyncio.Task) else None
-        return verdict.stuck_step(self._loop._snapshot(), self.seconds, stack, name)
+        snapshot = self._loop._snapshot()
+        snapshot = dataclasses.replace(snapshot, notes=(*snapshot.notes, *unseen(self._loop)))
+        return verdict.stuck_step(snapshot, self.seconds, stack, name)
 
 
 def _cut_here(signum: int, frame: FrameType | None) -> None:
