@@ -257,8 +257,8 @@ async def result_too_early() -> Any:
 
 
 @mistake(
-    "`client.get` is a MagicMock, so `client.get(1)` gives a MagicMock, which cannot be awaited: make it an AsyncMock",
-    "`client.get = AsyncMock(return_value=...)`",
+    "`client.get` is a MagicMock, so `client.get(1)` gives a MagicMock, which cannot be awaited:",
+    "make it an AsyncMock, `client.get = AsyncMock(return_value=...)`",
 )
 async def plain_mock_awaited() -> None:
     client = MagicMock()

@@ -15,7 +15,7 @@ from vtloop.cpython_waits import cancelled_with, coroutine_of_ended
 
 def deadlock_of(program: Callable[[], Any]) -> vtloop.DeadlockError:
     with pytest.raises(vtloop.DeadlockError) as caught:
-        vtloop.run(program, leaks="allow", blocking="allow")
+        vtloop.run(program, blocking="allow")
     return caught.value
 
 
@@ -186,6 +186,19 @@ def test_a_permit_that_an_ended_task_kept_is_told() -> None:
     (hint,) = hints_of(deadlock_of(main))
     assert hint.startswith("a permit of `slots` was taken by taker at ")
     assert hint.endswith("; taker returned and did not release it: use `async with`.")
+
+
+def test_a_coroutine_that_nobody_awaited_is_told() -> None:
+    async def main() -> None:
+        server = Server()
+        server.serve()
+        await server.ready.wait()
+
+    error = deadlock_of(main)
+    assert str(error).endswith("that nothing can set; Server.serve() was never awaited")
+    (hint,) = hints_of(error)
+    assert hint.startswith("`Server.serve()` was called at ")
+    assert hint.endswith("in main and never awaited: nothing of it has run; put `await` before it.")
 
 
 # -- what is not to blame --------------------------------------------------------------------------------------------

@@ -286,6 +286,7 @@ class IdleRules(ManualClock, ExecutorCalls):
             finished_errors=self._tasks.unread(),
             ended=[task for task in self._tasks if task.done()],
             failed=tuple(self.background or ()),
+            dropped=[(one.name, one.file, one.line, one.where) for one in self.dropped if one.certain],
             events=tuple(self._recent_events()),
             notes=tuple(notes),
             command=self.replay_command,

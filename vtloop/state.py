@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,12 +32,14 @@ class LoopState(asyncio.AbstractEventLoop):
     Attributes:
         options: The options as resolved.
         background: In a run, exceptions that reached the default handler; None outside (they are logged).
+        dropped: In a run, coroutines that died without having been awaited, as `vtloop.unawaited` has them.
         reproducible: False once a real thread has meddled; a replay may then differ.
         main_ended: To be called with the frame of main at its end, in its last step; None where nobody wants to know.
     """
 
     options: Options
     background: list[BaseException] | None = None
+    dropped: Sequence[Any] = ()
     reproducible = True
     slow_callback_duration = 0.1
     main_ended: Callable[[Any], None] | None = None

@@ -82,6 +82,7 @@ class Watch:
     def __init__(self, loop: EventLoop, places: bool, everything: bool) -> None:
         self._loop, self._places, self._everything = loop, places, everything
         self.found: list[Unawaited] = []
+        loop.dropped = self.found
         self.unwinding = False
         self._old = False  # a collection is at work that may meet what was there before the run
         self._depth = 0

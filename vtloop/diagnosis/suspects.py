@@ -11,18 +11,19 @@ from __future__ import annotations
 import ast
 import asyncio
 import dis
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from vtloop.cpython_waits import cancelled_with, coroutine_of_ended, end_of, future_waited_for, unfinished_items
-from vtloop.diagnosis.chains import Places, await_chain, one_line, plain_name
+from vtloop.diagnosis.chains import Places, await_chain, one_line, plain_name, shown_path
 from vtloop.diagnosis.sites import Site, frames_of
 from vtloop.diagnosis.targets import Target, seconds, target_of
 from vtloop.noting import Touch, lost_set, touches
 
-__all__ = ["Suspicion", "Waiting", "suspicions", "waiting_for"]
+__all__ = ["Suspicion", "Waiting", "never_awaited", "suspicions", "waiting_for"]
 
 _WAKERS = {
     "Event": ("set",),
@@ -267,3 +268,22 @@ def _kept(wait: Waiting, noted: Sequence[Touch], ends: Mapping[str, _End]) -> Su
             text = f"{what} {_named(wait)} was taken by {_by(touch)}; {end.who} {end.how} and did not release it"
             return Suspicion(f"{text}: use `async with`.", end.who, f"{end.who} {end.how} and kept it")
     return None
+
+
+# -- calls without an await ------------------------------------------------------------------------------------------
+
+
+def never_awaited(dropped: Sequence[tuple[str, str, int, str]]) -> Suspicion | None:
+    """Coroutines that nobody awaited: nothing of them has run, whatever they were to do.
+
+    Args:
+        dropped: What was called, and the file, line and function of the call.
+    """
+    calls = list(dict.fromkeys(dropped))
+    if not calls:
+        return None
+    name, file, line, function = calls[0]
+    place = f"{shown_path(file, os.getcwd())}:{line}" + (f" in {function}" if function else "")
+    more = f" (and {len(calls) - 1:,} more)" if len(calls) > 1 else ""
+    text = f"`{name}()` was called at {place} and never awaited{more}: nothing of it has run; put `await` before it."
+    return Suspicion(text, short=f"{name}() was never awaited")

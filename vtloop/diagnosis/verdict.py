@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from vtloop.diagnosis.chains import await_chain_traceback, one_line, shown_path
 from vtloop.diagnosis.describe import cause, cycle_line, groups, hints, listed, task_lines
 from vtloop.diagnosis.facts import facts, unread_data
-from vtloop.diagnosis.suspects import Suspicion, Waiting, suspicions, waiting_for
+from vtloop.diagnosis.suspects import Suspicion, never_awaited, suspicions, waiting_for
 from vtloop.diagnosis.targets import seconds as in_seconds
 from vtloop.diagnosis.waits import UnreadError, WaitGraph, capture, unread_errors
 from vtloop.errors import DeadlockError, HangError, LivelockError
@@ -42,6 +42,7 @@ _MOST_EVENTS = 8
 _MOST_UNREAD = 5
 _STACK_LINES = 6
 _MOST_ROOTS = 20
+_STUCK = ("DEADLOCK", "HANG")
 _Verdict = TypeVar("_Verdict", bound=HangError)
 
 
@@ -67,6 +68,8 @@ class Snapshot:
     """Finished tasks in creation order, as far as they are known."""
     failed: Sequence[BaseException] = ()
     """What failed in the background so far."""
+    dropped: Sequence[tuple[str, str, int, str]] = ()
+    """Coroutines never awaited: what was called, file, line and function of the call."""
 
     @property
     def when(self) -> str:
@@ -193,11 +196,12 @@ def _verdict(
 ) -> _Verdict:
     unread = unread_errors(snapshot.finished_errors)
     suspected: list[Suspicion] = []
-    if kind is DeadlockError and not graph.cycles:
-        suspected = suspicions(_roots(snapshot, graph), snapshot.tasks, snapshot.ended, snapshot.failed)
+    if title in _STUCK:
+        suspected = [] if graph.cycles else _suspicions(snapshot, graph)
+        suspected += [one for one in [never_awaited(snapshot.dropped)] if one is not None]
     if suspected:
         # They say more than what fits every wait of the kind.
-        advice = [one.text for one in suspected]
+        advice = [*advice[: len(graph.cycles)], *(one.text for one in suspected)]
         message += f"; {suspected[0].short}" if suspected[0].short else ""
     if unread and not any(one.who.startswith(unread[0].task) for one in suspected):
         first = unread[0]
@@ -223,8 +227,8 @@ def _verdict(
     return kind(message, report=report, data=everything)
 
 
-def _roots(snapshot: Snapshot, graph: WaitGraph) -> list[Waiting]:
-    """The waits that nobody who is left will end: first what main waits for in the end, then the others."""
+def _suspicions(snapshot: Snapshot, graph: WaitGraph) -> list[Suspicion]:
+    """What may explain the waits that nobody who is left will end: first what main waits for in the end."""
     task, order = graph.main, list[int]()
     while task is not None and task.wait is not None and task.index not in order:
         order.append(task.index)
@@ -236,7 +240,7 @@ def _roots(snapshot: Snapshot, graph: WaitGraph) -> list[Waiting]:
         wait = graph.tasks[index].wait
         if wait is not None and not wait.waits_on:
             found.append(waiting_for(pending[index], graph.tasks[index].label, wait.name))
-    return [one for one in found if one is not None]
+    return suspicions([one for one in found if one], snapshot.tasks, snapshot.ended, snapshot.failed)
 
 
 def _report(

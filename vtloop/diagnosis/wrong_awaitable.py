@@ -98,8 +98,8 @@ def _call_awaited(case: Case, node: ast.Call, text: str, kind: str) -> str | Non
     made_by = site.value(node.func)
     gave = "None" if kind == "NoneType" else article(kind)
     if is_mock(made_by) and not is_async_mock(made_by):
-        what = f"`{function}` is {article(kind_of(made_by))}, so `{text}` gives {gave}, which cannot be awaited"
-        return case.told(f"{what}: make it an AsyncMock\n  `{function} = AsyncMock(return_value=...)`")
+        what = f"`{function}` is {article(kind_of(made_by))}, so `{text}` gives {gave}, which cannot be awaited:"
+        return case.told(f"{what}\n  make it an AsyncMock, `{function} = AsyncMock(return_value=...)`")
     if _is_mock_name(kind):
         return case.told(f"`{text}` gives {gave}, which cannot be awaited: make `{function}` an AsyncMock")
     known = _asyncio_kind(case, node)
@@ -258,8 +258,8 @@ def _not_a_coroutine(case: Case) -> str | None:
         return None
     function, made_by = _function_of(case, node), case.site.value(node.func)
     if is_mock(made_by) and not is_async_mock(made_by):
-        what = f"`{function}` is {article(kind_of(made_by))}, so `{text}` gives no coroutine: make it an AsyncMock"
-        return case.told(f"{what}\n  `{function} = AsyncMock(return_value=...)`")
+        what = f"`{function}` is {article(kind_of(made_by))}, so `{text}` gives no coroutine:"
+        return case.told(f"{what}\n  make it an AsyncMock, `{function} = AsyncMock(return_value=...)`")
     if plain_function(made_by) is not None:
         return case.told(f"`{function}` is a plain `def` and gave {kind_of(value)}: a task needs an `async def`")
     return None
