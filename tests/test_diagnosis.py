@@ -1018,6 +1018,42 @@ def test_ten_different_tasks_fit_in_sixty_lines() -> None:
     assert all(f" in t{i}" in report for i in range(10))
 
 
+def test_ten_tasks_at_their_worst_fit_in_sixty_lines() -> None:
+    source = (
+        "import asyncio\nasync def deep(n, thing):\n    await (deep(n - 1, thing) if n else thing.wait())\n"
+        + "".join(
+            f"async def t{i}(thing, guard):\n    async with guard:\n        await deep({30 + i}, thing)\n"
+            for i in range(10)
+        )
+    )
+    scope: dict[str, Any] = {}
+    exec(source, scope)
+
+    async def fail(number: int) -> None:
+        raise ValueError(f"{number} " * 500 + "\n" * 500)
+
+    async def main() -> None:
+        for number in range(20):
+            asyncio.create_task(fail(number), name=f"fail {number}" * 100)
+        things = [asyncio.Event() for _ in range(10)]
+        async with asyncio.TaskGroup() as tg:
+            for number in range(10):
+                task = scope[f"t{number}"](things[number], asyncio.Semaphore(1))
+                tg.create_task(task, name=f"a name\nof two lines {number} " * 50)
+
+    known = {
+        "events": [f"event {i}" for i in range(500)],
+        "notes": [f"note {i}" for i in range(50)],
+        "command": "again",
+    }
+    error = deadlock_of(main, **known)
+    lines = error.report().splitlines()
+    assert len(lines) <= 60
+    assert max(map(len, lines)) <= 500
+    assert all(f" in t{i}: " in error.report() for i in range(10))
+    assert "\n" not in str(error) and len(str(error)) <= 500
+
+
 def test_many_different_tasks_are_cut_with_a_count() -> None:
     source = "".join(f"async def t{i}(f):\n    await f\n" for i in range(100))
     scope: dict[str, Any] = {}

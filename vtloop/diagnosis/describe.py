@@ -182,7 +182,7 @@ def woken_by(wait: Wait, graph: WaitGraph) -> str | None:
     name = wait.name if wait.name and wait.name.replace(".", "").isidentifier() else None
     behind = listed([graph.tasks[i].label for i in wait.waits_on])
     if wait.kind in HELD:
-        if wait.holders and not wait.waits_on:
+        if wait.holders and not wait.waits_on and wait.holders[0].endswith(", which has ended"):
             text = "nobody" if wait.library == "anyio" else "whoever calls its `release()`"
         elif wait.holders:
             text = f"{listed(wait.holders)} {'releasing it' if wait.by_hand else 'leaving `async with`'}"

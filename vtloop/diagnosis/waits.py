@@ -28,6 +28,7 @@ _ALL_AT_ONCE = ("Event", "Barrier", "Queue.join")
 _BARE = ("task", "gather", "shield", "wait", "wait_for", "as_completed", "sleep", "executor call")
 _MOST_CYCLES = 10
 _NAME_TRIES = 3
+_LONGEST_NAME = 80
 _UNNAMED_KINDS = ("task", "sleep", "executor call")
 
 
@@ -54,7 +55,7 @@ def unread_errors(tasks: Iterable[asyncio.Task[Any]]) -> tuple[UnreadError, ...]
             if place is None or not places.is_internal(code):
                 place = places.of_instruction(code, traceback.tb_lasti)
             traceback = traceback.tb_next
-        found.append(UnreadError(task.get_name(), text, place))
+        found.append(UnreadError(_clipped(one_line(task.get_name())), text, place))
     return tuple(found)
 
 
@@ -170,23 +171,21 @@ class _Capture:
         owners = anyio_waits.owners(primitive)
         if owners is not None:
             held_by = tuple(sorted(self.index[id(task)] for task in owners if id(task) in self.index))
-            gone = sorted(one_line(task.get_name()) for task in owners if task.done())
-            return (*[self.labels[i] for i in held_by], *[f"{name}, which has ended" for name in gone]), held_by, True
+            others = [task for task in owners if id(task) not in self.index]
+            names = sorted(_named(task.get_name(), not task.done()) for task in others)
+            return (*[self.labels[i] for i in held_by], *names), held_by, True
         held_by = self.holders.of(primitive, self.waiters.get(id(primitive), set()))
         if held_by or thing is None or not _is_taken(primitive):
             return tuple([self.labels[i] for i in held_by]), held_by, False
         noted = self.list[thing].noted
         if noted.holder is None:
             return (), (), False
-        called = self._called(noted.holder)
-        if not called:
-            return (f"{one_line(noted.holder)}, which has ended",), (), noted.by_hand
-        if len(called) > 1:  # several tasks have that name
-            return (one_line(noted.holder),), (), noted.by_hand
-        return (self.labels[called[0]],), called, noted.by_hand
-
-    def _called(self, name: str) -> tuple[int, ...]:
-        return tuple([i for i, seen in enumerate(self.seen) if seen.task.get_name() == name])
+        called = tuple([i for i, seen in enumerate(self.seen) if seen.task.get_name() == noted.holder])
+        if len(called) == 1:
+            return (self.labels[called[0]],), called, noted.by_hand
+        # Several tasks may have that name, and not all tasks may have been given.
+        alive = any(task.get_name() == noted.holder for task in asyncio.all_tasks(self.seen[0].task.get_loop()))
+        return (_named(noted.holder, alive),), (), noted.by_hand
 
     def _thing(self, target: Target, name: str | None) -> int | None:
         """The number of the primitive a task waits for; None for what is no object of its own."""
@@ -278,6 +277,15 @@ class _Capture:
                     names[key] = str(better[number]) if distinct else f"{name}#{number + 1}"
 
 
+def _named(name: str, alive: bool) -> str:
+    """A task that is not among the captured ones."""
+    return _clipped(one_line(name)) + ("" if alive else ", which has ended")
+
+
+def _clipped(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."
+
+
 def _is_taken(primitive: Any) -> bool:
     try:
         return bool(primitive.locked())
@@ -293,7 +301,7 @@ def _labels(seen: Sequence[_Seen]) -> list[str]:
         stock = name.startswith("Task-") and name[5:].isdecimal()
         # anyio names a task after its function, as "package.module.test_x.<locals>.worker".
         nested = "<locals>." in name and plain_name(name) == one.coroutine
-        plain.append(f"{name} ({one.coroutine})" if stock else one.coroutine if nested else name)
+        plain.append(_clipped(f"{name} ({one.coroutine})" if stock else one.coroutine if nested else name))
     count: dict[str, int] = {}
     for label in plain:
         count[label] = count.get(label, 0) + 1
