@@ -21,10 +21,10 @@ __all__ = [
     "COUNTED",
     "ENTERS",
     "LOOKED_UP",
+    "READ",
     "STATES",
     "current_tasks",
     "handed_to",
-    "is_set",
     "lock_under",
     "nobody_waits",
     "permits_left",
@@ -161,10 +161,13 @@ def permits_left(semaphore: Any) -> int:
     return count
 
 
-def is_set(event: Any) -> bool:
-    """Whether an event is set; not by way of its own method, which may be watched."""
-    # CPython: Event._value, 3.11-3.13.
-    return bool(vars(event).get("_value"))
+READ: tuple[tuple[type, str, CodeType | None], ...] = (
+    # CPython: read by `Event.wait` and `Event.is_set`, 3.11-3.13.
+    (asyncio.Event, "_value", None),
+    # CPython: 3.11-3.13.
+    (asyncio.Queue, "_unfinished_tasks", _code(asyncio.Queue.join)),
+)
+"""``(class, attribute out of `COUNTED`, the code whose reading tells; None for any)``."""
 
 
 def timeout_change(timeout: Any, state: Any) -> int:

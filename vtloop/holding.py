@@ -122,7 +122,7 @@ class Holding:
                 self._nest(Nesting(task, label, tuple(held), lock, take, code, lasti, time_ns, 0))
         held.append(Held(lock, take, code, lasti))
         if self.watching:
-            self.read(entry)
+            self.look(lock)
 
     def released(self, entry: Any, take: int, task: int, wakes: bool) -> None:
         """``task`` has released what ``entry`` notes, which wakes the next waiter or not."""
@@ -168,24 +168,27 @@ class Holding:
 
     def write(self, entry: Any) -> None:
         """Something is put into what ``entry`` notes."""
-        if not entry.number:
-            self._channels += 1
-            entry.number = -self._channels
-        self.put(entry.number)
+        entry.number = self.put(entry.number or self.channel())
 
-    def put(self, channel: int) -> None:
-        """Something is put into a channel."""
+    def channel(self) -> int:
+        """The number of a further channel."""
+        self._channels += 1
+        return -self._channels
+
+    def put(self, channel: int) -> int:
+        """Something is put into a channel, whose number comes back."""
         takes = self.writes.setdefault(channel, [])
         if not takes or takes[-1] != self._line.takes:
             takes.append(self._line.takes)
             self._links += 1
+        return channel
 
-    def read(self, entry: Any) -> None:
-        """Whatever was put into what ``entry`` notes may have been seen now."""
-        known = self.writes.get(entry.number)
+    def look(self, channel: int) -> None:
+        """Whatever was put into a channel may have been seen now."""
+        known = self.writes.get(channel)
         if known:
             found = self.reads.setdefault(self._line.takes, [])
-            link = (entry.number, len(known))
+            link = (channel, len(known))
             if link not in found[-1:]:
                 found.append(link)
                 self._links += 1

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-from vtloop.cpython_notes import ASYNCIO, ENTERS, current_tasks, handed_to, is_set, permits_left, wakes_one
+from vtloop.cpython_notes import ASYNCIO, ENTERS, current_tasks, handed_to, permits_left, wakes_one
 from vtloop.holding import Holding, LockFacts
 
 __all__ = ["Entry", "Holder", "Notes", "Raw", "Touch", "frame_above"]
@@ -26,7 +26,7 @@ LAST = 8
 _MOST_FUTURES = 300
 """Pending futures made by hand that are asked for; with more, any may be done."""
 
-_PUTS = frozenset({"set", "put", "task_done"})
+_PUTS = frozenset({"set", "put"})
 
 frame_above = sys._getframe
 _tasks = current_tasks()
@@ -71,6 +71,7 @@ class Entry:
     """What is noted of one object."""
 
     __slots__ = (
+        "finished",
         "hidden",
         "holder",
         "last",
@@ -93,6 +94,7 @@ class Entry:
         self.lost: Raw | None = None  # the last set, if nobody waited
         # For the order of locks.
         self.number = 0  # its number among locks and channels
+        self.finished = 0  # the number of a queue's second channel: what was done with items
         self.owner = 0  # the number of the task that holds it
         self.permits = 0  # a semaphore's, when it was made
         self.shared = False  # a condition's lock: what it guards is seen by whoever takes it next
@@ -154,8 +156,10 @@ class Notes:
         elif self.holding.watching:
             if kind in _PUTS:
                 self.holding.write(entry)
+            elif kind == "task_done":
+                entry.finished = self.holding.put(entry.finished or self.holding.channel())
             elif kind == "get":
-                self.holding.read(entry)
+                self.holding.look(entry.number)
         return raw
 
     def lock_touched(self, entry: Entry, obj: Any, kind: str, raw: Raw) -> None:
@@ -173,10 +177,10 @@ class Notes:
             holding.released(entry, raw[3], self._number, wakes)
 
     def seen(self, obj: Any) -> None:
-        """The program looks at ``obj``, or is about to wait for it: whatever stands there already is seen."""
+        """The program has found an event set, or joins a queue: what other tasks did to that is seen."""
         entry = self.entry(obj)
-        if entry is not None and (not isinstance(obj, asyncio.Event) or is_set(obj)):
-            self.holding.read(entry)
+        if entry is not None:
+            self.holding.look(entry.number if isinstance(obj, asyncio.Event) else entry.finished)
 
     def limit(self, change: int) -> None:
         """The running task goes into a timeout or out of one."""

@@ -18,7 +18,7 @@ from functools import partial
 from types import CodeType, FrameType, MethodType
 from typing import Any
 
-from vtloop.cpython_notes import COUNTED, LOOKED_UP, STATES, lock_under, nobody_waits, state_kind, timeout_change
+from vtloop.cpython_notes import COUNTED, LOOKED_UP, READ, STATES, lock_under, nobody_waits, state_kind, timeout_change
 from vtloop.holding import CLOCK
 from vtloop.notes import Entry, Holder, Notes, Raw, Touch, frame_above
 from vtloop.tasks import Task
@@ -59,7 +59,7 @@ class _Table:
         self.all: list[Notes] = []
         self.lock = threading.Lock()
         self.switches = SWITCHES
-        self.watching = False  # whether `_SEEN` stands there too
+        self.watching = False  # whether `READ` and `_ASKED` stand there too
         self.put_in: list[tuple[type, str, Any, Any]] = []  # class, name, what stands there now, what stood there
 
 
@@ -91,8 +91,6 @@ class _State:
                 return
             if made:
                 notes.made(obj, writer.f_back)
-                if isinstance(obj, asyncio.Condition):
-                    _share(notes, value)
                 return
             kind = state_kind(obj, value, writer)
             if kind is not None:
@@ -142,6 +140,29 @@ class _Counted(_State):
                 entry.lost = raw if nobody_waits(obj) else None
 
 
+class _Read(_Counted):
+    """The same, and a reader that finds it true sees what other tasks did to it, without waiting for them."""
+
+    __slots__ = ("_reader",)
+
+    def __init__(self, counted: _Counted, reader: CodeType | None) -> None:
+        super().__init__(counted._name, counted._more, counted._less)
+        self._reader = reader
+
+    def __get__(self, obj: Any, owner: type | None = None) -> Any:
+        if obj is None:
+            return self
+        try:
+            value = obj.__dict__[self._name]
+        except KeyError:
+            raise AttributeError(self._name) from None
+        if value or self._reader is not None:
+            notes = _table.by_loop.get(_running_loop())
+            if notes is not None and self._reader in (None, frame_above(1).f_code):
+                notes.seen(obj)
+        return value
+
+
 class _LookedUp:
     """Stands in a class for a method and sees every lookup of it on an instance."""
 
@@ -169,13 +190,18 @@ class _LookedUp:
 
 
 def _share(notes: Notes, lock: Any) -> None:
-    """``lock`` is a condition's: what it guards is seen by whoever takes it next."""
+    """``lock`` is that of a condition in use: what it guards is seen by whoever takes it next."""
     if isinstance(lock, asyncio.Lock):
-        (notes.entries.get(id(lock)) or notes.add(lock)).shared = True
+        entry = notes.entries.get(id(lock)) or notes.add(lock)
+        if not entry.shared:
+            entry.shared = True
+            last = entry.last[-1] if entry.last else None
+            if notes.holding.watching and last is not None and (last[0], last[3]) == ("release", notes.line.takes):
+                notes.holding.write(entry)  # by `Condition.wait`, a moment ago
 
 
-class _Seen:
-    """The same for a method by which the program sees, without waiting, what another task has done."""
+class _Asked:
+    """The same for a method of tasks by which the program sees, without waiting, that one is done."""
 
     __slots__ = ("_method",)
 
@@ -186,10 +212,9 @@ class _Seen:
         if obj is None:
             return self._method
         notes = _table.by_loop.get(_running_loop())
-        if notes is not None and notes.holding.watching:
-            if not isinstance(obj, Task):
-                notes.seen(obj)
-            elif asyncio.Task.done(obj) and not frame_above(1).f_globals.get("__name__", "").startswith("vtloop."):
+        if notes is not None and notes.holding.watching and asyncio.Task.done(obj):
+            asker = frame_above(1).f_globals.get("__name__", "")
+            if not asker.startswith("vtloop."):
                 notes.holding.found_done(hash(obj))
         bound: Any = self._method
         return bound.__get__(obj, owner)
@@ -211,9 +236,12 @@ def _watch(notes: Notes) -> None:
     with _table.lock:
         if not _table.watching:
             _table.watching = True
-            for cls, names in _SEEN:
-                for name in names:
-                    _stand(cls, name, _Seen(getattr(cls, name)))
+            for cls, name, reader in READ:
+                counted = vars(cls)[name]
+                if isinstance(counted, _Counted):
+                    _stand(cls, name, _Read(counted, reader))
+            for name in _ASKED:
+                _stand(Task, name, _Asked(getattr(Task, name)))
     for name in ("call_later", "call_at"):
         _shadow(notes, name, _watched_timer(notes, getattr(notes.loop, name)))
 
@@ -235,11 +263,7 @@ def _shadow(notes: Notes, name: str, value: Any) -> None:
     notes.shadows[name] = value
 
 
-_SEEN: tuple[tuple[Any, tuple[str, ...]], ...] = (
-    (Task, ("__await__", "done", "result", "exception", "cancelled")),
-    (asyncio.Event, ("wait", "is_set")),
-    (asyncio.Queue, ("join",)),
-)
+_ASKED = ("__await__", "done", "result", "exception", "cancelled")
 
 
 def _stand(cls: Any, name: str, hook: Any) -> None:

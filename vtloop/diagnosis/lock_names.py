@@ -7,6 +7,7 @@ has no name of its own is told by a number.  It must never run code of the progr
 from __future__ import annotations
 
 import ast
+import dis
 import linecache
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -91,8 +92,16 @@ def _taken_name(code: CodeType, lasti: int) -> str | None:
     if isinstance(statement, ast.AsyncWith):
         items = [item.context_expr for item in statement.items]
         at = [item for item in items if item.lineno == 1 and item.col_offset == column]
-        chosen = at if len(items) > 1 else items
-        return _short(chosen[0]) if len(chosen) == 1 else None
+        if not at:
+            # CPython: before 3.13 each entry of a statement has the place of the whole.
+            positions = list(code.co_positions())
+            entered = [
+                one
+                for one in dis.get_instructions(code)
+                if one.opname == "BEFORE_ASYNC_WITH" and positions[one.offset // 2] == positions[lasti // 2]
+            ]
+            at = items[sum(one.offset <= lasti for one in entered) - 1 :]
+        return _short(at[0])
     taken = [
         node.func.value
         for node in ast.walk(statement)
