@@ -156,6 +156,10 @@ class Leaks(NoLeaks):
     def survived(self, tasks: Sequence[asyncio.Task[Any]]) -> None:
         """These are pending still, though they were cancelled and had all the time they wanted."""
         loop = self.loop
+        spent = loop._steps >= loop._step_limit()
+        calling = loop._calls or any(helper.call is not None for helper in loop._helpers)
+        if calling or (loop._timers.pending() and not spent):
+            return  # they wait for a thread, or for a time that nobody lets come
         left = [task for task in tasks if not loop._is_daemon(task)]
         if left:
             self._survivors = tasks_left("survivor", left)

@@ -287,9 +287,7 @@ def _unwind(loop: EventLoop, outcome: Outcome, leaks: NoLeaks) -> None:
         # Hot: most runs leave nothing behind, and each of these is a run of its own.
         if left or loop.has_asyncgens() or loop.has_calls():
             loop.calm(UNWIND_STEPS + UNWIND_STEPS_A_TASK * len(left))
-            for task in left:
-                with suppress(RecursionError):  # tasks that await each other pass a cancellation round for ever
-                    task.cancel()
+            _cancel(left)
             if left:
                 _drain(loop, asyncio.wait(left))
                 if any(not task.done() for task in left):
@@ -301,11 +299,18 @@ def _unwind(loop: EventLoop, outcome: Outcome, leaks: NoLeaks) -> None:
             if outcome.error is None:
                 outcome.error = join_background(loop, None)
     finally:
+        # Tracebacks of cancels hold this frame until they are collected: it must not hold a task.
+        left.clear()
         loop._tasks.abandon()
-        for task in loop._tasks.unread():
-            task.exception()
+        loop._tasks.read()
         loop.close()
         gc.collect(0)
+
+
+def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        with suppress(RecursionError):  # tasks that await each other pass a cancellation round for ever
+            task.cancel()
 
 
 def _drain(loop: EventLoop, coro: Coroutine[Any, Any, Any]) -> None:

@@ -113,6 +113,11 @@ class TaskRegistry:
         """The failed tasks whose exception nobody has read, in order of creation."""
         return [task for task in self._tasks if task.done() and exception_unread(task)]
 
+    def read(self) -> None:
+        """Mark every exception as read: what the run fails with is settled."""
+        for task in self.unread():
+            task.exception()
+
     def clear(self) -> None:
         """Let go of every task.
 
