@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from types import CodeType
 from typing import Any
@@ -15,6 +18,7 @@ import pytest
 
 import vtloop
 from vtloop import DeadlockError, anyio_waits
+from vtloop.diagnosis.waits import TaskWait, capture
 
 Main = Callable[[], Any]
 LATER_ANYIO = hasattr(anyio, "TaskHandle")
@@ -289,7 +293,6 @@ def test_the_nearest_deadline_is_the_limit_of_a_wait(shield: bool) -> None:
     limits = []
 
     async def main() -> None:
-        vtloop.EventLoop  # the limit is seen by a task that is cancelled before it is reached
         ready = anyio.Event()
 
         async def look() -> None:
@@ -302,10 +305,6 @@ def test_the_nearest_deadline_is_the_limit_of_a_wait(shield: bool) -> None:
             tg.start_soon(look)
             with anyio.fail_after(60), anyio.move_on_after(500), anyio.CancelScope(shield=shield):
                 await ready.wait()
-
-    import asyncio
-
-    from vtloop.diagnosis.waits import capture
 
     vtloop.run(main)
     assert limits == [None if shield else "t=60 s"]
@@ -323,6 +322,41 @@ def test_where_a_task_was_made_is_the_programs_line() -> None:
     found = deadlock_of(group)
     child = next(t for t in found["tasks"] if t["name"] == "child")
     assert child["created"]["source"] == 'tg.start_soon(event, name="child")'
+
+
+def test_a_call_in_a_worker_thread_is_told_by_its_function() -> None:
+    seen = []
+
+    async def main() -> None:
+        go = threading.Event()
+
+        def work() -> None:
+            go.wait(10)
+
+        async def look() -> None:
+            await anyio.sleep(0)
+            while not any(t.wait is not None and t.wait.kind == "executor call" for t in now()):
+                await anyio.sleep(0)
+            seen.extend(t.wait.detail for t in now() if t.wait is not None and t.wait.kind == "executor call")
+            go.set()
+
+        def now() -> tuple[TaskWait, ...]:
+            return capture(list(asyncio.all_tasks())).tasks
+
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(look)
+            await anyio.to_thread.run_sync(work)
+
+    vtloop.run(main)
+    assert seen == ["work, still at work"]
+
+
+@pytest.mark.slow
+def test_vtloop_does_not_import_anyio() -> None:
+    code = "import asyncio, sys, vtloop\nasync def main(): await asyncio.Event().wait()\n"
+    code += "try: vtloop.run(main)\nexcept vtloop.DeadlockError: print('anyio' in sys.modules)"
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert made.stdout == "False\n"
 
 
 # The private names ------------------------------------------------------------------------------------------------

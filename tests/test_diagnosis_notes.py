@@ -82,6 +82,36 @@ def test_a_lock_taken_twice_by_hand_is_held_by_the_task_itself() -> None:
     assert "not re-entrant" in error.report()
 
 
+def test_permits_of_a_semaphore_taken_by_hand_have_holders() -> None:
+    async def main() -> None:
+        permits = asyncio.Semaphore(2)
+
+        async def hasty() -> None:
+            await permits.acquire()
+
+        async def keeper() -> None:
+            await permits.acquire()
+            await asyncio.Event().wait()
+
+        await asyncio.create_task(hasty(), name="hasty")
+        keeping = asyncio.create_task(keeper(), name="keeper")
+        await asyncio.sleep(1)
+        await permits.acquire()
+        await keeping
+
+    assert "Semaphore permits (held by keeper and hasty, which has ended)" in str(deadlock_of(main))
+
+
+def test_permits_that_others_gave_back_have_no_holder() -> None:
+    async def main() -> None:
+        permits = asyncio.Semaphore(0)
+        permits.release()
+        await asyncio.create_task(permits.acquire())
+        await permits.acquire()
+
+    assert "Semaphore permits, holder unknown (taken without `async with`)" in str(deadlock_of(main))
+
+
 def test_an_event_says_who_set_and_cleared_it_and_where_it_was_made() -> None:
     async def main() -> None:
         ready = asyncio.Event()

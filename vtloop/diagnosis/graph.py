@@ -71,6 +71,8 @@ class Thing:
     name: str | None
     waiters: tuple[int, ...]
     """Indexes of the tasks that wait for it, first in line first; of an event, in the order they came."""
+    still: bool = True
+    """Whether its state is that of one which nobody touched: an event that is not set, a queue that is empty."""
     noted: Noted = NOTHING
     """What the notes of a recorded run say of it."""
 

@@ -6,6 +6,7 @@ not hold must never be made up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vtloop import noting
@@ -50,10 +51,10 @@ class Noted:
     """The last touch of each kind that says something about the wait, oldest first."""
     whole: bool = False
     """Whether all touches since it was made are known, so that what is not among them did not happen."""
-    holder: str | None = None
-    """The name of the task that took a lock and has not released it."""
+    holders: tuple[str, ...] = ()
+    """The names of the tasks that took a lock, or permits of a semaphore, and have not given them back."""
     by_hand: bool = False
-    """Whether it did so by ``acquire()``, not by ``async with``."""
+    """Whether it was done by ``acquire()``, not by ``async with``."""
 
     def last(self, kind: str) -> Touched | None:
         """The last touch of a kind."""
@@ -88,11 +89,25 @@ def noted_of(kind: str, primitive: object, places: Places) -> Noted:
         for touch in raw
         if last.get(touch.kind) is touch
     ]
-    holder = noting.holder(primitive) if kind == "Lock" else None
-    return Noted(
-        places.of_instruction(*made) if made is not None else None,
-        tuple(touches),
-        made is not None and len(raw) < LAST,
-        holder.task if holder is not None else None,
-        holder is not None and holder.by_hand,
-    )
+    whole = made is not None and len(raw) < LAST
+    holders: tuple[str, ...] = ()
+    by_hand = False
+    if kind == "Lock":
+        holder = noting.holder(primitive)
+        if holder is not None and holder.task is not None:
+            holders, by_hand = (holder.task,), holder.by_hand
+    elif kind == "Semaphore" and whole:
+        holders, by_hand = _permits(raw), True
+    place = places.of_instruction(*made) if made is not None else None
+    return Noted(place, tuple(touches), whole, holders, by_hand)
+
+
+def _permits(touches: Sequence[noting.Touch]) -> tuple[str, ...]:
+    """Who has permits of a semaphore, by all its touches; nobody where one gave back what another took."""
+    balance: dict[str | None, int] = {}
+    for touch in touches:
+        step = {"acquire": 1, "release": -1}.get(touch.kind, 0)
+        balance[touch.task] = balance.get(touch.task, 0) + step
+    if any(count < 0 for count in balance.values()):
+        return ()
+    return tuple(task for task, count in balance.items() if task is not None and count > 0)

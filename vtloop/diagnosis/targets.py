@@ -29,7 +29,7 @@ from vtloop.cpython_waits import (
 )
 from vtloop.diagnosis.chains import Link, Places, plain_name
 
-__all__ = ["Target", "function_name", "seconds", "target_of", "tasks_behind"]
+__all__ = ["Target", "function_name", "seconds", "target_of", "tasks_behind", "untouched"]
 
 
 @dataclass(slots=True)
@@ -136,7 +136,7 @@ def _known(known: Primitive, chain: Sequence[Link], position: int, first: int, w
         else:
             target.handle = handle
     try:
-        target.detail = _detail(kind, primitive, chain[position:], waiter)
+        target.detail = _detail(kind, primitive, chain[position:], waiter, known.library)
     except Exception:
         target.detail = None
     return target
@@ -146,7 +146,7 @@ def _is_condition(thing: object) -> bool:
     return issubclass(type(thing), asyncio.Condition) or is_condition(thing)
 
 
-def _detail(kind: str, primitive: Any, chain: Sequence[Link], waiter: asyncio.Future[Any]) -> str | None:
+def _detail(kind: str, primitive: Any, chain: Sequence[Link], waiter: asyncio.Future[Any], library: str) -> str | None:
     """The state of the primitive, as far as it explains the wait."""
     if kind == "Barrier":
         phase = barrier_phase(primitive)
@@ -166,7 +166,7 @@ def _detail(kind: str, primitive: Any, chain: Sequence[Link], waiter: asyncio.Fu
     if kind == "sleep" and primitive is not None:
         return _until(primitive.when())
     if kind == "executor call":
-        return _call_state(primitive, waiter)
+        return _call_state(primitive, waiter, library)
     if kind == "CapacityLimiter":
         return f"{primitive.borrowed_tokens} of {primitive.total_tokens} borrowed"
     if kind.startswith("StreamReader."):
@@ -190,14 +190,14 @@ def _return_when(link: Link) -> str | None:
     return {"FIRST_COMPLETED": "until one ends", "FIRST_EXCEPTION": "until one fails or all end"}.get(str(when))
 
 
-def _call_state(function: object, waiter: asyncio.Future[Any]) -> str | None:
+def _call_state(function: object, waiter: asyncio.Future[Any], library: str = "asyncio") -> str | None:
     """The name of an executor call's function, and whether its thread is at work."""
     source: Any = chained_call(waiter)
     if function is None:
         function = getattr(source, "vtloop_function", None)
     name = function_name(function)
-    if source is None:
-        return name
+    if source is None:  # anyio hands a call to a thread that is free
+        return f"{name}, still at work" if name and library == "anyio" else name
     state = "still at work" if source.running() else "not begun" if not source.done() else "returned"
     return f"{name}, {state}" if name else state
 
@@ -248,6 +248,17 @@ def _from_future(future: asyncio.Future[Any]) -> Target:
     if chained_call(future) is not None:
         return Target("executor call", future, _call_state(None, future))
     return Target("future", future)
+
+
+def untouched(target: Target) -> bool:
+    """Whether the state of a primitive is that of one which nobody has set, or put anything into."""
+    thing: Any = target.primitive
+    try:
+        if target.kind == "Event":
+            return not thing.is_set()
+        return bool(thing.empty()) if target.kind == "Queue.get" else True
+    except Exception:
+        return False
 
 
 def tasks_behind(futures: Iterable[asyncio.Future[Any]]) -> list[asyncio.Task[Any]]:

@@ -52,9 +52,9 @@ def thing_line(thing: Thing, shown: Collection[str] = ()) -> str | None:
     needed, never = _NEVER.get(thing.kind, (None, ""))
     if thing.kind == "Lock":
         taken = noted.last("acquire")
-        if noted.holder is not None and taken is not None:
+        if noted.holders and taken is not None:
             parts.append(f"taken by {_by(taken)}")
-    elif needed is not None and noted.lacks(needed):
+    elif needed is not None and thing.still and noted.lacks(needed):
         parts.append(never)
     else:
         parts += [f"{_DONE[touch.kind]} by {_by(touch)}" for touch in noted.touches[-2:] if touch.kind in _DONE]

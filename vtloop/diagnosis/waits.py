@@ -20,7 +20,7 @@ from vtloop.diagnosis.graph import HELD, IN_LINE, CycleStep, TaskWait, Thing, Un
 from vtloop.diagnosis.holders import Holders
 from vtloop.diagnosis.names import Namer
 from vtloop.diagnosis.noted import noted_of
-from vtloop.diagnosis.targets import Target, target_of, tasks_behind
+from vtloop.diagnosis.targets import Target, target_of, tasks_behind, untouched
 
 __all__ = ["TaskWait", "UnreadError", "Wait", "WaitGraph", "capture", "unread_errors"]
 
@@ -178,14 +178,18 @@ class _Capture:
         if held_by or thing is None or not _is_taken(primitive):
             return tuple([self.labels[i] for i in held_by]), held_by, False
         noted = self.list[thing].noted
-        if noted.holder is None:
-            return (), (), False
-        called = tuple([i for i, seen in enumerate(self.seen) if seen.task.get_name() == noted.holder])
-        if len(called) == 1:
-            return (self.labels[called[0]],), called, noted.by_hand
-        # Several tasks may have that name, and not all tasks may have been given.
-        alive = any(task.get_name() == noted.holder for task in asyncio.all_tasks(self.seen[0].task.get_loop()))
-        return (_named(noted.holder, alive),), (), noted.by_hand
+        labels, others, indexes = list[str](), list[str](), list[int]()
+        for name in noted.holders:
+            called = [i for i, seen in enumerate(self.seen) if seen.task.get_name() == name]
+            if len(called) == 1:
+                labels.append(self.labels[called[0]])
+                indexes.append(called[0])
+            else:  # several tasks have that name, or the task is not among those given
+                others.append(_named(name, self._lives(name)))
+        return (*labels, *others), tuple(sorted(indexes)), noted.by_hand
+
+    def _lives(self, name: str) -> bool:
+        return any(task.get_name() == name for task in asyncio.all_tasks(self.seen[0].task.get_loop()))
 
     def _thing(self, target: Target, name: str | None) -> int | None:
         """The number of the primitive a task waits for; None for what is no object of its own."""
@@ -195,7 +199,8 @@ class _Capture:
         known = self.things.get(key)
         if known is None:
             noted = noted_of(target.kind, target.primitive, self.places)
-            known = Thing(len(self.list), target.kind, target.library, name, self._line(target), noted)
+            line, still = self._line(target), untouched(target)
+            known = Thing(len(self.list), target.kind, target.library, name, line, still, noted)
             self.things[key] = known
             self.list.append(known)
         return known.index
