@@ -101,6 +101,7 @@ FLOORS = {
     "scheduling": 3,
     "blocking": 4,
     "blocking_names": 4,
+    "blocking_patience": 4,
     "blocking_buster": 5,
     "blocking_calls": 6,
     "handover": 1,
@@ -363,6 +364,7 @@ REAL = {
     "time": {
         "blocking_buster",
         "blocking_calls",
+        "blocking_patience",
         "attempts",
         "explore",
         "chunks",

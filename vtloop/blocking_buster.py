@@ -11,6 +11,7 @@ import _thread
 import asyncio
 import atexit
 import ctypes
+import functools
 import importlib
 import importlib.util
 import os
@@ -26,12 +27,10 @@ from typing import Any
 
 from vtloop.blocking import blocked, guarded, is_library, program_frames
 from vtloop.blocking_names import instead_of, waiting_call
+from vtloop.blocking_patience import ended_soon
 from vtloop.state import LoopState
 
-__all__ = ["GRACE", "MISSING", "activate", "in_memory", "is_installed", "unseen"]
-
-GRACE = 0.05
-"""Real seconds within which a real thread or process may end a wait before it counts as one."""
+__all__ = ["MISSING", "activate", "in_memory", "is_installed", "unseen"]
 
 MISSING = (
     "blockbuster is not installed (pip install 'vtloop[blocking]'): blocking calls of sockets and file descriptors, "
@@ -137,12 +136,19 @@ def _look(frame: FrameType, name: str, ready: Ready, patient: bool, args: Any, k
     frames = program_frames(frame)
     if frames is None:
         return
-    for _ in range(10 if patient else 0):
-        _sleep_really(GRACE / 10)
-        if ready(*args, **kwargs):
-            return
+    if patient and ended_soon(functools.partial(_ready_within, ready, args, kwargs)):
+        return
     call, _owner = waiting_call(frames, name)
     blocked(loop, frames, call, instead_of(call))
+
+
+def _ready_within(ready: Ready, args: Any, kwargs: Any, seconds: float) -> bool:
+    until = time.perf_counter() + seconds
+    while not ready(*args, **kwargs):
+        if time.perf_counter() >= until:
+            return False
+        _sleep_really(0.002)
+    return True
 
 
 # -- would it really wait? -------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 `watch` is called by a loop that minds them (`vtloop.blocking`) when it begins to run.  On first use one audit hook is
 installed, and a few functions of the standard library are replaced for good by ones that ask whether a guarded loop
 runs in this thread; anywhere else they only call the original.  A call that would not block is never refused: one on
-something that is there already, one that must not wait, and one that real threads end within `GRACE`.
+something that is there already, one that must not wait, and one that is about to end (`vtloop.blocking_patience`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import gc
 import ipaddress
@@ -28,8 +29,8 @@ from typing import Any
 
 from vtloop import blocking_buster
 from vtloop.blocking import blocked, guarded, program_frames
-from vtloop.blocking_buster import GRACE
 from vtloop.blocking_names import instead_of, method_name, waiting_call
+from vtloop.blocking_patience import ended_soon, left_of
 from vtloop.handles import Handle
 from vtloop.handover import SLEEPERS
 from vtloop.state import LoopState
@@ -74,14 +75,6 @@ def _refuse_sleep(loop: LoopState, frames: list[FrameType], seconds: Any) -> Non
 # -- waiting for threads, processes and files ------------------------------------------------------------------------
 
 
-def _short(timeout: float | None) -> float:
-    return GRACE if timeout is None else min(timeout, GRACE)
-
-
-def _rest(timeout: float | None) -> float | None:
-    return None if timeout is None else max(timeout - GRACE, 0.0)
-
-
 def _refuse(loop: LoopState, frames: list[FrameType], method: str, owner: Any = None) -> None:
     """A wait has become one: ``method`` of ``owner``, or a function by its whole name."""
     call, owner = waiting_call(frames, method if owner is None else method_name(owner, method), owner)
@@ -117,17 +110,17 @@ _condition_wait = threading.Condition.wait
 @functools.wraps(_condition_wait)
 def _wait(self: threading.Condition, timeout: float | None = None) -> bool:
     loop = guarded()
-    # Hot in nobody's loop: a wait that ends at once never comes here.
     if loop is None or (timeout is not None and timeout <= 0):
         return _condition_wait(self, timeout)
     frames = program_frames(sys._getframe(1))
     if frames is None:
         return _condition_wait(self, timeout)
-    # The lock is held again between the two waits, so that no wake-up is lost.
-    if _condition_wait(self, _short(timeout)):
+    began = time.perf_counter()
+    # The lock is held between two pieces of the wait, so that no wake-up is lost.
+    if ended_soon(functools.partial(_condition_wait, self), timeout):
         return True
     _refuse(loop, frames, "wait", self)
-    left = _rest(timeout)
+    left = left_of(timeout, began)
     return left != 0 and _condition_wait(self, left)
 
 
@@ -141,11 +134,11 @@ def _join(self: threading.Thread, timeout: float | None = None) -> None:
         return _thread_join(self, timeout)
     frames = program_frames(sys._getframe(1))
     if frames is not None:
-        _thread_join(self, _short(timeout))
-        if not self.is_alive():
+        began = time.perf_counter()
+        if ended_soon(lambda seconds: _thread_join(self, seconds) or not self.is_alive(), timeout):
             return None
         _refuse(loop, frames, "join", self)
-        timeout = _rest(timeout)
+        timeout = left_of(timeout, began)
     return _thread_join(self, timeout)
 
 
@@ -155,15 +148,14 @@ def _select_like(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def select(self: Any, timeout: float | None = None) -> Any:
         loop = guarded()
-        if loop is None or (timeout is not None and timeout <= 0):
+        frames = program_frames(sys._getframe(1)) if loop is not None and (timeout is None or timeout > 0) else None
+        if loop is None or frames is None:
             return original(self, timeout)
-        frames = program_frames(sys._getframe(1))
-        if frames is None:
-            return original(self, timeout)
-        found = original(self, _short(timeout))
+        began = time.perf_counter()
+        found = ended_soon(functools.partial(original, self), timeout)
         if not found:
             _refuse(loop, frames, "select", self)
-            left = _rest(timeout)
+            left = left_of(timeout, began)
             found = found if left == 0 else original(self, left)
         return found
 
@@ -176,15 +168,20 @@ _real_select = select.select
 @functools.wraps(_real_select)
 def _select(rlist: Any, wlist: Any, xlist: Any, timeout: float | None = None, /) -> Any:
     loop = guarded()
-    if loop is None or (timeout is not None and timeout <= 0):
+    frames = program_frames(sys._getframe(1)) if loop is not None and (timeout is None or timeout > 0) else None
+    if loop is None or frames is None:
         return _real_select(rlist, wlist, xlist, timeout)
-    frames = program_frames(sys._getframe(1))
-    if frames is None:
-        return _real_select(rlist, wlist, xlist, timeout)
-    found = _real_select(rlist, wlist, xlist, _short(timeout))
-    if not any(found):
+    began = time.perf_counter()
+    found: Any = ([], [], [])
+
+    def ready(seconds: float) -> bool:
+        nonlocal found
+        found = _real_select(rlist, wlist, xlist, seconds)
+        return any(found)
+
+    if not ended_soon(ready, timeout):
         _refuse(loop, frames, "select.select")
-        left = _rest(timeout)
+        left = left_of(timeout, began)
         found = found if left == 0 else _real_select(rlist, wlist, xlist, left)
     return found
 
@@ -199,15 +196,18 @@ def _wait_for_process(self: subprocess.Popen[Any], timeout: float | None = None)
     if loop is None or (timeout is not None and timeout <= 0) or self.poll() is not None:
         return _process_wait(self, timeout)
     frames = program_frames(sys._getframe(1))
-    if frames is None:
-        return _process_wait(self, timeout)
-    try:
-        return _process_wait(self, _short(timeout))
-    except subprocess.TimeoutExpired:
-        _refuse(loop, frames, "wait", self)
-        if timeout is not None and timeout <= GRACE:
-            raise
-    return _process_wait(self, _rest(timeout))
+    if frames is not None:
+        began = time.perf_counter()
+        if not ended_soon(functools.partial(_has_ended, self), timeout, alone=False):
+            _refuse(loop, frames, "wait", self)
+        timeout = left_of(timeout, began)
+    return _process_wait(self, timeout)
+
+
+def _has_ended(process: subprocess.Popen[Any], seconds: float) -> bool:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        _process_wait(process, seconds)
+    return process.returncode is not None
 
 
 @functools.wraps(_process_communicate)
@@ -224,19 +224,27 @@ _real_waitpid: Any = getattr(os, "waitpid", None)
 
 
 def _waitpid(pid: int, options: int, /) -> tuple[int, int]:
-    """``os.waitpid``: a child that ends within `GRACE` keeps nobody waiting."""
+    """``os.waitpid``: a child that is about to end keeps nobody waiting."""
     loop = guarded()
     if loop is not None and not options & getattr(os, "WNOHANG", 1):
         frames = program_frames(sys._getframe(1))
         if frames is not None:
-            for _ in range(10):
-                found: tuple[int, int] = _real_waitpid(pid, options | os.WNOHANG)
-                if found[0]:
-                    return found
-                _sleep_really(GRACE / 10)
+            polled = functools.partial(_poll_child, pid, options)
+            found: tuple[int, int] | None = ended_soon(polled, alone=False)
+            if found is not None:
+                return found
             _refuse(loop, frames, "os.waitpid")
     done: tuple[int, int] = _real_waitpid(pid, options)
     return done
+
+
+def _poll_child(pid: int, options: int, seconds: float) -> tuple[int, int] | None:
+    until = time.perf_counter() + seconds
+    while True:
+        found: tuple[int, int] = _real_waitpid(pid, options | os.WNOHANG)
+        if found[0] or time.perf_counter() >= until:
+            return found if found[0] else None
+        _sleep_really(0.002)
 
 
 # -- what the interpreter announces ----------------------------------------------------------------------------------
