@@ -6,9 +6,12 @@ import asyncio
 import contextlib
 import gc
 import json
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock, MagicMock, Mock
 
@@ -713,3 +716,23 @@ def test_mocks_keep_what_they_gave_under_private_names() -> None:
     call = mock()
     assert call.__qualname__ == MOCK_COROUTINE
     call.close()
+
+
+# -- where hints are shown ---------------------------------------------------------------------------------------
+
+
+def test_a_failure_that_was_found_tells_the_hint_in_report_and_data() -> None:
+    found = vtloop.explore(subscript, runs=2)
+    assert found.failure is not None
+    assert f"hint: `fetch()` {MISSING}" in found.failure.report()
+    (hint,) = found.failure.to_dict()["hints"]
+    assert hint.startswith(f"`fetch()` {MISSING}")
+
+
+def test_the_command_line_shows_the_hint(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("async def fetch(): return {}\n\n\nasync def main():\n    return fetch()['a']\n")
+    command = [sys.executable, "-m", "vtloop", "run", "program.py:main"]
+    made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert made.returncode == 1
+    assert f"hint: `fetch()` {MISSING}\n  program.py:5 in main: write `return (await fetch())['a']`" in made.stdout

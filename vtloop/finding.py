@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vtloop.background import message_of
+from vtloop.diagnosis.mistakes import HINT, hints_of
 from vtloop.errors import VtloopError
 from vtloop.options import Options
 from vtloop.run import Command, Outcome
@@ -157,7 +158,7 @@ class Failure:
     def report(self) -> str:
         """Everything about the failure as text; the command to paste comes last."""
         *lines, last = self.summary()
-        full = self.error.report() if isinstance(self.error, VtloopError) else None
+        full = self.error.report() if isinstance(self.error, VtloopError) else "\n".join(hints_of(self.error))
         command = [last] if self.command else []
         lines += ([] if self.command else [last]) + ([full] if full else [])
         return "\n".join([*lines, *(["", *self.table, ""] if self.table else []), *command])
@@ -187,6 +188,7 @@ class Failure:
             "choices": [dataclasses.asdict(choice) for choice in self.choices],
             "told": list(self.told),
             "difference": list(self.difference),
+            "hints": error.get("hints", []) if error else [one.removeprefix(HINT) for one in hints_of(self.error)],
         }
 
 

@@ -16,7 +16,7 @@ from vtloop.diagnosis.advice import Case
 from vtloop.diagnosis.missing_await import never_awaited
 from vtloop.diagnosis.sites import frames_of, site_of
 
-__all__ = ["HINT", "advice_for", "never_awaited", "note_mistakes"]
+__all__ = ["HINT", "advice_for", "hints_of", "never_awaited", "note_mistakes"]
 
 HINT = "hint: "
 """What a note with advice begins with."""
@@ -49,6 +49,15 @@ def advice_for(error: BaseException, loop: asyncio.AbstractEventLoop | None = No
         return next((advice for advice in told if advice is not None), None)
     except Exception:  # odd objects of the program: no advice is better than a second error
         return None
+
+
+def hints_of(error: BaseException) -> list[str]:
+    """The notes that `note_mistakes` left on an exception and on what it holds or was raised from."""
+    return [note for each in _with_parts(error) for note in getattr(each, "__notes__", ()) if _is_hint(note)]
+
+
+def _is_hint(note: object) -> bool:
+    return isinstance(note, str) and note.startswith(HINT)
 
 
 def _with_parts(error: BaseException) -> Iterator[BaseException]:
