@@ -33,8 +33,10 @@ _CLOSED = (ModuleType, type, CodeType, BuiltinFunctionType)
 class _Use:
     """What the pending tasks, the timers and the callbacks of a loop can get at; gone through when first asked."""
 
-    def __init__(self, loop: EventLoop) -> None:
+    def __init__(self, loop: EventLoop, without: tuple[object, ...] = ()) -> None:
+        """``without``: what is not gone through, for it holds what is asked about anyway."""
         self._loop = loop
+        self._without = without
         self._known: dict[int, Any] | None = None
         self._too_many = False
 
@@ -49,7 +51,7 @@ class _Use:
         fresh: list[Any] = [*loop._tasks.pending(), *loop._timers.pending(), *loop._due, *loop._ready]
         if loop._line is not None:
             fresh += loop._line.waiting()
-        known: dict[int, Any] = {id(loop): loop}
+        known: dict[int, Any] = {id(thing): thing for thing in (loop, *self._without)}
         while fresh and not self._too_many:
             for thing in fresh:
                 known[id(thing)] = thing
@@ -89,7 +91,7 @@ _CLOSING = "`async with contextlib.aclosing(generator):` around the loop closes 
 
 def executor_calls(loop: EventLoop) -> list[Leak]:
     """Executor calls under way, in virtual time, whose end nobody waits for."""
-    use, found = _Use(loop), []
+    use, found = _Use(loop, without=loop._helpers), []
     calls = [call for call in loop._calls if not call.future.cancelled()]
     calls += [helper.call for helper in loop._helpers if helper.call is not None and helper.resting]
     for call in calls:
