@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,11 @@ from vtloop.errors import VtloopError
 from vtloop.options import RUN_DEFAULTS, resolve
 from vtloop.run import execute
 
-from . import blocking, deadlocks, endless, mistakes, orders, through_anyio
+from . import blocking, deadlocks, endless, left_behind, mistakes, orders, suspected, through_anyio
 from .case import Case, Stuck, catalogue
 from .missed import MISSED
 
-FAMILIES = (blocking, deadlocks, endless, mistakes, orders, through_anyio)
+FAMILIES = (blocking, deadlocks, endless, left_behind, mistakes, orders, suspected, through_anyio)
 
 LEAST_RECALL = 0.95
 
@@ -85,7 +86,7 @@ def check(case: Case, told: Told) -> None:
     for word in case.shows:
         assert word in told.report
     for mark in case.here:
-        assert f"{case.file}:{case.line(mark)} in" in told.report
+        assert re.search(rf"\b{case.file}:{case.line(mark)}\b", told.report)
     for number, stuck in enumerate(case.stuck):
         check_stuck(case, stuck, told, first=number == 0)
     json.dumps(told.data)
@@ -135,7 +136,8 @@ def test_a_sick_program_that_passes_is_warned_of(case: Case) -> None:
 
 @pytest.mark.parametrize("case", params(EXPLORED))
 def test_a_sick_program_that_passes_in_asyncios_order_is_found_by_an_exploration(case: Case) -> None:
-    assert run(case) is None
+    plain = run(case)
+    assert plain is None or isinstance(plain, vtloop.VtloopWarning)  # of the order of its locks, perhaps
     found = vtloop.explore(case.program, **case.options)
     assert found.failure is not None
     assert type(found.failure.error) is case.error
