@@ -18,7 +18,7 @@ from unittest.mock import AsyncMock, MagicMock, Mock
 import pytest
 
 import vtloop
-from vtloop.cpython_mocks import MOCK_COROUTINE, child_of, is_async_mock, is_mock
+from vtloop.cpython_mocks import MOCK_COROUTINE, called_before, child_of, is_async_mock, is_mock
 from vtloop.diagnosis.mistakes import HINT, advice_for, never_awaited, note_mistakes
 
 pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
@@ -318,6 +318,13 @@ async def mock_entered() -> None:
         pass
 
 
+@mistake("the AsyncMock was called, and the call was not awaited: an `await` is missing where it is called")
+async def mock_not_awaited() -> None:
+    save = AsyncMock()
+    save(1)
+    save.assert_awaited_once()
+
+
 # -- the wrong kind of thing -------------------------------------------------------------------------------------
 
 
@@ -538,7 +545,10 @@ async def lock_of_another_loop() -> None:
     await contend()
 
 
-@mistake("Future `reply` was made for another loop, and each run (each test) has its own: make it inside the run")
+@mistake(
+    "Future `reply` was made for another loop, and each test, each run, each `asyncio.run` has its own",
+    "make it inside the run",
+)
 async def future_of_another_loop() -> None:
     loop = vtloop.EventLoop()
     reply = loop.create_future()
@@ -611,6 +621,11 @@ async def plain_attribute_error() -> None:
 async def plain_assertion() -> None:
     values = [1]
     assert len(values) == 2
+
+
+@other
+async def mock_not_called() -> None:
+    AsyncMock().assert_awaited_once()
 
 
 @other
@@ -713,7 +728,9 @@ def test_mocks_keep_what_they_gave_under_private_names() -> None:
     assert child_of(mock, "other") == 3
     assert [is_mock(mock), is_mock(plain), is_mock(3)] == [True, True, False]
     assert [is_async_mock(mock), is_async_mock(plain)] == [True, False]
+    assert not called_before(mock)
     call = mock()
+    assert called_before(mock)
     assert call.__qualname__ == MOCK_COROUTINE
     call.close()
 

@@ -99,6 +99,35 @@ def test_a_thread_that_failed_is_named_with_the_line_it_did_not_reach() -> None:
     assert "; thread checker failed with ValueError before `done.set()`" in str(deadlock_of(main))
 
 
+def test_a_consumer_that_failed_in_its_loop_is_told() -> None:
+    async def main() -> None:
+        queue: asyncio.Queue[int] = asyncio.Queue(1)
+
+        async def consume() -> None:
+            while True:
+                number = await queue.get()
+                print(6 // number)
+
+        consumer = asyncio.create_task(consume(), name="consumer")
+        for number in (1, 0, 2, 3, 4):
+            await queue.put(number)
+        del consumer
+
+    error = deadlock_of(main)
+    assert str(error).endswith("; consumer failed with ZeroDivisionError before another `queue.get()`")
+    assert "before `number = await queue.get()` on line " in hints_of(error)[0]
+    assert " once more: was that to wake " in hints_of(error)[0]
+
+
+def test_a_gather_of_all_tasks_is_told_to_leave_itself_out() -> None:
+    async def main() -> None:
+        await asyncio.gather(*asyncio.all_tasks())
+
+    assert hints_of(deadlock_of(main)) == [
+        "a task cannot wait for its own end: leave `asyncio.current_task()` out of what it waits for."
+    ]
+
+
 def test_an_event_that_was_set_and_cleared_before_anybody_waited_is_told() -> None:
     async def main() -> None:
         tick = asyncio.Event()
@@ -151,7 +180,7 @@ def test_the_last_who_put_into_a_queue_is_told_with_its_end() -> None:
 
     (hint,) = hints_of(deadlock_of(main))
     assert hint.startswith("the last `put` into `queue` was by producer at ")
-    assert hint.endswith(", t=0 s; producer returned since.")
+    assert hint.endswith(", t=0 s; producer has ended.")
 
 
 def test_items_that_are_not_marked_as_done_are_counted() -> None:
@@ -185,7 +214,7 @@ def test_a_permit_that_an_ended_task_kept_is_told() -> None:
 
     (hint,) = hints_of(deadlock_of(main))
     assert hint.startswith("a permit of `slots` was taken by taker at ")
-    assert hint.endswith("; taker returned and did not release it: use `async with`.")
+    assert hint.endswith("; taker has ended and did not release it: use `async with`.")
 
 
 def test_a_coroutine_that_nobody_awaited_is_told() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["MOCK_COROUTINE", "child_of", "is_async_mock", "is_mock"]
+__all__ = ["MOCK_COROUTINE", "called_before", "child_of", "is_async_mock", "is_mock"]
 
 # CPython: the coroutine that calling an AsyncMock gives (3.11-3.13).
 MOCK_COROUTINE = "AsyncMockMixin._execute_mock_call"
@@ -29,6 +29,12 @@ def is_mock(thing: object) -> bool:
 def is_async_mock(thing: object) -> bool:
     """Whether calling it gives a coroutine."""
     return _is_a(thing, "AsyncMock")
+
+
+def called_before(mock: object) -> bool:
+    """Whether it was called, awaited or not."""
+    # CPython: NonCallableMock._mock_called, set by the call itself (3.11-3.13).
+    return object.__getattribute__(mock, "__dict__").get("_mock_called") is True
 
 
 def child_of(mock: object, name: str) -> object | None:

@@ -285,6 +285,7 @@ class IdleRules(ManualClock, ExecutorCalls):
             seed=None if self.options.seed is None else str(self.options.seed),
             finished_errors=self._tasks.unread(),
             ended=[task for task in self._tasks if task.done()],
+            alive=[task.get_name() for task in self._tasks.pending()],
             failed=tuple(self.background or ()),
             dropped=[(one.name, one.file, one.line, one.where) for one in self.dropped if one.certain],
             events=tuple(self._recent_events()),

@@ -315,6 +315,8 @@ def hints(graph: WaitGraph) -> list[str]:
     for cycle in graph.cycles[:1]:
         if len(cycle) == 1 and cycle[0].held:
             found.append("asyncio's locks are not re-entrant: a task that holds one cannot take it again.")
+        elif len(cycle) == 1:
+            found.append("a task cannot wait for its own end: leave `asyncio.current_task()` out of what it waits for.")
         elif all(step.held for step in cycle):
             found.append("take these locks in one order everywhere, for instance sorted by a key of what they guard.")
         elif any(step.held for step in cycle):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from types import CoroutineType
 from typing import Any
 
-from vtloop.cpython_mocks import MOCK_COROUTINE, is_async_mock
+from vtloop.cpython_mocks import MOCK_COROUTINE, called_before, is_async_mock
 from vtloop.diagnosis.advice import Case, Rule, gives_coroutine
 from vtloop.diagnosis.chains import plain_name
 from vtloop.diagnosis.sites import UNKNOWN, Site
@@ -168,6 +168,14 @@ def _reused(case: Case) -> str:
     return case.told("a coroutine can be awaited once: call the function again, or keep a task or the result")
 
 
+def _not_awaited(case: Case) -> str | None:
+    """``Expected mock to have been awaited once. Awaited 0 times.``, of a mock that was called"""
+    mock = case.local("self")
+    if not is_async_mock(mock) or not called_before(mock):
+        return None
+    return case.told("the AsyncMock was called, and the call was not awaited: an `await` is missing where it is called")
+
+
 # -- assertions ------------------------------------------------------------------------------------------------------
 
 
@@ -226,6 +234,8 @@ RULES = tuple(
         ((TypeError,), f".* (must be|indices must be|expected|object expected).*,? (not|got) {_WORD}$", _used(None)),
         ((TypeError,), "sequence item \\d+: expected .*, coroutine found", _used(None)),
         ((RuntimeError,), "cannot reuse already awaited coroutine", _reused),
+        ((AssertionError,), "Expected .* to have been awaited( once)?\\. Awaited 0 times", _not_awaited),
+        ((AssertionError,), "Expected .* to have been awaited\\.$", _not_awaited),
         ((AssertionError,), "", _asserted),
     )
 )

@@ -12,7 +12,7 @@ import ast
 import asyncio
 import dis
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
@@ -76,7 +76,7 @@ def waiting_for(task: asyncio.Task[Any], label: str, name: str | None) -> Waitin
 
 def suspicions(
     waits: Sequence[Waiting],
-    pending: Sequence[asyncio.Task[Any]],
+    alive: Sequence[str],
     ended: Sequence[asyncio.Task[Any]],
     failed: Sequence[BaseException] = (),
 ) -> list[Suspicion]:
@@ -84,13 +84,12 @@ def suspicions(
 
     Args:
         waits: The first ones are looked at.
-        pending: The tasks that have not ended.
+        alive: The names of the tasks that have not ended.
         ended: Finished tasks in order of creation, as far as they are known.
         failed: What failed in threads of the run.
     """
     ends = list(_ends(ended, failed))
-    names = [one_line(task.get_name()) for task in pending] + [end.name for end in ends]
-    known = {end.name: end for end in ends if end.name and names.count(end.name) == 1}
+    known = _Ends(alive, ends)
     found: list[Suspicion] = []
     for wait in waits[:_MOST_WAITS]:
         suspicion = _not_reached(wait, ends) or _noted(wait, known)
@@ -122,6 +121,21 @@ def _ends(ended: Sequence[asyncio.Task[Any]], failed: Sequence[BaseException]) -
         if thread is not None:
             name = one_line(thread.removeprefix(_IN_THREAD))
             yield _End("", f"thread {name}", _how(False, error), _frames(error))
+
+
+class _Ends:
+    """How a task ended, by its name; None for one that has not, or whose name others have too."""
+
+    def __init__(self, alive: Sequence[str], ends: Sequence[_End]) -> None:
+        self._alive, self._ends = frozenset(map(one_line, alive)), ends
+
+    def get(self, name: str | None) -> _End | None:
+        """The end of the task of that name."""
+        if name is None or one_line(name) in self._alive:
+            return None
+        found = [end for end in self._ends if end.name == one_line(name)]
+        # The loop lets go of tasks that have ended, but for failures that nobody has read.
+        return (found or [_End(name, one_line(name), "has ended", ())])[0] if len(found) < 2 else None
 
 
 _IN_THREAD = "raised in thread "
@@ -158,40 +172,48 @@ def _not_reached(wait: Waiting, ends: Sequence[_End]) -> Suspicion | None:
         for frame, lasti in end.frames:
             if not any(name in frame.f_code.co_names for name in names):
                 continue
-            for offset, line in _lookups(frame.f_code, names):
-                if offset <= lasti:
-                    continue
+            for offset, line, again in _lookups(frame.f_code, names, lasti):
                 site = Site(frame, offset, line)
                 if not isinstance(site.node, ast.Attribute):
                     continue
                 holder = site.value(site.node.value)
                 if any(holder is thing for thing in wanted if thing is not None):
-                    return _told(wait, end, frame, lasti, site)
+                    return _told(wait, end, frame, lasti, site, again)
     return None
 
 
-def _lookups(code: CodeType, names: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Where code looks up an attribute of one of the names: offset and line."""
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_ATTR", "LOAD_METHOD") and instruction.argval in names:
-            line = instruction.positions.lineno if instruction.positions is not None else None
-            if line is not None:
-                yield instruction.offset, line
+def _lookups(code: CodeType, names: Sequence[str], lasti: int) -> Iterator[tuple[int, int, bool]]:
+    """Where code that got as far as `lasti` might have looked up one of the names: offset, line, whether once more."""
+    instructions = list(dis.get_instructions(code))
+    # CPython: what closes a loop (3.11-3.13); JUMP_BACKWARD_NO_INTERRUPT is a part of `await`.
+    loops = [
+        one.argval
+        for one in instructions
+        if one.offset > lasti and (one.opname == "JUMP_BACKWARD" or one.opname.startswith("POP_JUMP_BACKWARD"))
+    ]
+    found = [one for one in instructions if one.opname in ("LOAD_ATTR", "LOAD_METHOD") and one.argval in names]
+    for again in (False, True):
+        for one in found:
+            line = one.positions.lineno if one.positions is not None else None
+            ahead = one.offset > lasti
+            if line is not None and ahead is not again and (ahead or any(target <= one.offset for target in loops)):
+                yield one.offset, line, again
 
 
-def _told(wait: Waiting, end: _End, frame: FrameType, lasti: int, site: Site) -> Suspicion:
+def _told(wait: Waiting, end: _End, frame: FrameType, lasti: int, site: Site, again: bool) -> Suspicion:
     places = Places()
     assert isinstance(site.node, ast.Attribute)
     call = f"`{site.text(site.node)}()`"
     ended = places.of_instruction(frame.f_code, lasti)
-    text = f"{end.who} {end.how} at {ended}, before `{site.source}` on line {site.line}: was that to wake {wait.label}?"
-    return Suspicion(text, end.who, f"{end.who} {end.how} before {call}")
+    line = f"`{site.source}` on line {site.line}{' once more' if again else ''}"
+    text = f"{end.who} {end.how} at {ended}, before {line}: was that to wake {wait.label}?"
+    return Suspicion(text, end.who, f"{end.who} {end.how} before {'another ' if again else ''}{call}")
 
 
 # -- notes -----------------------------------------------------------------------------------------------------------
 
 
-def _noted(wait: Waiting, ends: Mapping[str, _End]) -> Suspicion | None:
+def _noted(wait: Waiting, ends: _Ends) -> Suspicion | None:
     """What the notes of a recorded run tell of the primitive."""
     kind, primitive = wait.target.kind, wait.target.primitive
     if kind == "Event":
@@ -234,13 +256,13 @@ def _lost_notify(wait: Waiting, noted: Sequence[Touch]) -> Suspicion | None:
     return Suspicion(f"{text}: use `wait_for(predicate)`, so that the state decides.")
 
 
-def _last_put(wait: Waiting, noted: Sequence[Touch], ends: Mapping[str, _End]) -> Suspicion | None:
+def _last_put(wait: Waiting, noted: Sequence[Touch], ends: _Ends) -> Suspicion | None:
     """The last who put into the queue has ended."""
     last = next((touch for touch in reversed(noted) if touch.kind == "put"), None)
-    end = ends.get(last.task or "") if last is not None else None
+    end = ends.get(last.task) if last is not None else None
     if last is None or end is None:
         return None
-    return Suspicion(f"the last `put` into {_named(wait)} was by {_by(last)}; {end.who} {end.how} since.", end.who)
+    return Suspicion(f"the last `put` into {_named(wait)} was by {_by(last)}; {end.who} {end.how}.", end.who)
 
 
 def _not_done(wait: Waiting, noted: Sequence[Touch]) -> Suspicion | None:
@@ -258,10 +280,10 @@ def _not_done(wait: Waiting, noted: Sequence[Touch]) -> Suspicion | None:
     return Suspicion(f"{text}: call it for each item, in a `finally`.")
 
 
-def _kept(wait: Waiting, noted: Sequence[Touch], ends: Mapping[str, _End]) -> Suspicion | None:
+def _kept(wait: Waiting, noted: Sequence[Touch], ends: _Ends) -> Suspicion | None:
     """Who took it by hand has ended, and has not released it."""
     for number, touch in enumerate(noted):
-        end = ends.get(touch.task or "") if touch.kind == "acquire" else None
+        end = ends.get(touch.task) if touch.kind == "acquire" else None
         released = any(later.kind == "release" and later.task == touch.task for later in noted[number:])
         if end is not None and not released:
             what = "a permit of" if wait.target.kind == "Semaphore" else "the lock"

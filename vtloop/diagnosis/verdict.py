@@ -66,6 +66,8 @@ class Snapshot:
     """Finished tasks; those whose exception nobody has read are shown."""
     ended: Sequence[asyncio.Task[Any]] = ()
     """Finished tasks in creation order, as far as they are known."""
+    alive: Sequence[str] = ()
+    """The names of all pending tasks."""
     failed: Sequence[BaseException] = ()
     """What failed in the background so far."""
     dropped: Sequence[tuple[str, str, int, str]] = ()
@@ -240,7 +242,7 @@ def _suspicions(snapshot: Snapshot, graph: WaitGraph) -> list[Suspicion]:
         wait = graph.tasks[index].wait
         if wait is not None and not wait.waits_on:
             found.append(waiting_for(pending[index], graph.tasks[index].label, wait.name))
-    return suspicions([one for one in found if one], snapshot.tasks, snapshot.ended, snapshot.failed)
+    return suspicions([one for one in found if one], snapshot.alive, snapshot.ended, snapshot.failed)
 
 
 def _report(

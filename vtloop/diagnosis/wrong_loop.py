@@ -48,7 +48,7 @@ def _foreign(case: Case, thing: Any) -> str:
     kind = "something" if thing is UNKNOWN else kind_of(thing)
     what = f"{kind} `{named}`" if named else f"a {kind}" if thing is not UNKNOWN else kind
     bound = "was made for" if is_future(thing) or thing is UNKNOWN else "was first waited on in"
-    text = f"{what} {bound} another loop, and each run (each test) has its own"
+    text = f"{what} {bound} another loop, and each test, each run, each `asyncio.run` has its own"
     if module is not None:
         return case.told(f"{text}: it is a global of {module}; make it inside the run, in a fixture or coroutine")
     return case.told(f"{text}: make it inside the run, not for a module, class or session of tests")
