@@ -32,6 +32,7 @@ FLOORS = {
     "handles": 1,
     "tasks": 1,
     "anyio_waits": 1,
+    "cpython_heap": 1,
     "arguments": 1,
     "asyncgens": 1,
     "failures": 1,
@@ -73,7 +74,11 @@ FLOORS = {
     "diagnosis.lock_order": 3,
     "diagnosis.mistakes": 3,
     "diagnosis.leak": 3,
+    "diagnosis.heap": 3,
+    "diagnosis.judge": 3,
     "diagnosis.names": 3,
+    "diagnosis.reach": 3,
+    "diagnosis.reapers": 3,
     "diagnosis.noted": 3,
     "diagnosis.orders": 3,
     "diagnosis.sites": 3,
@@ -106,6 +111,8 @@ FLOORS = {
     "blocking_calls": 6,
     "handover": 1,
     "threads": 4,
+    "stalled": 4,
+    "stuck": 4,
     "idle": 5,
     "turns": 6,
     "loop": 7,
@@ -312,7 +319,7 @@ def test_the_public_names_are_those_that_are_documented():
         # running
         *("EventLoop", "loop_factory", "run", "explore", "replay", "shrink", "test"),
         # inside a program
-        *("advance", "run_ready", "run_until_idle", "elapsed", "daemon"),
+        *("advance", "run_ready", "run_until_idle", "elapsed", "daemon", "stuck_tasks"),
         *("choose", "latency", "slow", "sometimes", "may_cancel"),
         # results
         *("Outcome", "Exploration", "Failure", "Trace", "failure_of"),
@@ -410,7 +417,7 @@ PRIVATE = {
 
 @each_module
 def test_cpythons_private_names_stand_in_one_place(module):
-    if module in ("cpython", "cpython_waits", "cpython_notes", "anyio_waits"):
+    if module in ("cpython", "cpython_heap", "cpython_waits", "cpython_notes", "anyio_waits"):
         return
     touched = [
         f"line {node.lineno}: {ast.unparse(node)}"

@@ -23,6 +23,7 @@ from vtloop.explore import Exploration
 from vtloop.finding import Failure, failure_of
 from vtloop.loop import EventLoop
 from vtloop.manual import advance, daemon, run_ready, run_until_idle
+from vtloop.stuck import stuck_tasks
 from vtloop.trace import Trace
 
 __version__ = "0.1.0"
@@ -42,6 +43,7 @@ __all__ = [
     "run_until_idle",
     "elapsed",
     "daemon",
+    "stuck_tasks",
     "choose",
     "latency",
     "slow",

@@ -11,6 +11,7 @@ import asyncio
 import gc
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -20,6 +21,7 @@ from vtloop.errors import VtloopError
 from vtloop.handles import TimerHandle
 from vtloop.manual import ManualClock, Request
 from vtloop.ready import BARRIER
+from vtloop.stalled import FIRST_LOOK, MainWatch, suspicions
 from vtloop.threads import ExecutorCalls
 
 __all__ = ["POLL_TURNS", "IdleRules"]
@@ -51,6 +53,9 @@ class IdleRules(ManualClock, ExecutorCalls):
     """
 
     polled = False
+    _aged = False  # a full collection has made everything old
+    _look_at = FIRST_LOOK  # the step at which something is to be done that is not done every time
+    _watch: MainWatch | None = None
     _spins = 0
     _collect_at = GC_STEPS
     _collect_all_at = 4 * GC_STEPS
@@ -59,7 +64,7 @@ class IdleRules(ManualClock, ExecutorCalls):
     # Hot: called once a jump.  Measured by the rows "timers" of the benchmarks.
     def _idle(self) -> None:
         """Nothing is ready: make something ready, or stop the loop, or raise the verdict."""
-        if self._special or _thread_count() != self._thread_count or self._steps > self._collect_at:
+        if self._special or _thread_count() != self._thread_count or self._steps > self._look_at:
             self._idle_specially()
             return
         found = self._timers.pop_next()
@@ -89,8 +94,8 @@ class IdleRules(ManualClock, ExecutorCalls):
     def _idle_specially(self) -> None:
         """The same with everything that is rare: threads, requests, daemons, budgets of time, verdicts."""
         self._spins = 0
-        if self._steps > self._collect_at:
-            self._collect()
+        if self._steps > self._look_at:
+            self._look()
         if self._calls or self._foreign:
             if self._calls:
                 self._run_calls(must=True)
@@ -109,14 +114,29 @@ class IdleRules(ManualClock, ExecutorCalls):
         if not self._wait_for_threads():
             self._give_up(deadline)
 
+    def _look(self) -> None:
+        """Collect garbage, or see whether main can go on at all, when it is time."""
+        if self._steps > self._collect_at:
+            self._collect()
+        watch = self._watch
+        if watch is None:
+            watch = self._watch = MainWatch()
+        if self._steps > watch.at:
+            found = watch.look(self)
+            if found is not None:
+                self._raise(verdict.hang(self._snapshot(), found.live, found.cancel, found.stuck))
+        self._look_at = min(self._collect_at, watch.at)
+
     def _collect(self) -> None:
         """Collect what is new; everything at doubling distances, for that takes as long as the whole heap is large."""
         self._collect_at = self._steps + GC_STEPS
+        self._tasks.sweep(cancelled=False)
         if self._steps > self._collect_all_at:
             self._collect_all_at = 2 * self._steps
             gc.collect()
+            self._aged = True
         else:
-            gc.collect(1)
+            gc.collect(0)  # what survives stays among what was made since the run began
 
     def _serve(self, request: Request, deadline: int | None) -> bool:
         """Bring ``request`` nearer to its end; False when only the ordinary rules can go on."""
@@ -141,7 +161,7 @@ class IdleRules(ManualClock, ExecutorCalls):
             return
         limit = self.options.max_time
         if limit is not None and deadline > round(limit * 1e9):
-            self._raise(verdict.budget(self._snapshot(), "max_time", f"{limit:g} s of virtual time"))
+            self._raise(verdict.budget(self._suspecting(), "max_time", f"{limit:g} s of virtual time"))
         self._clock.move_to(deadline)
         found = self._timers.pop_next()
         if found is not None:
@@ -152,8 +172,8 @@ class IdleRules(ManualClock, ExecutorCalls):
 
     def _poll(self) -> int:
         """A turn too many at one instant: move the clock on; how many turns until this is asked again."""
-        if self._steps > self._collect_at:
-            self._collect()
+        if self._steps > self._look_at:
+            self._look()
         request = min(self._requests, key=_by_target) if self._requests else None
         limit = request.target_ns if request is not None else None
         deadline = self._timers.next_deadline()
@@ -224,6 +244,9 @@ class IdleRules(ManualClock, ExecutorCalls):
         """Nothing can happen any more: the verdict, unless one is unwinding already."""
         if self._verdict is not None and any(not task.done() for task in self._verdict_tasks):
             raise self._verdict
+        self._tasks.sweep(cancelled=False)  # verdicts tell of those that were cancelled
+        if self._something_ready() or self._timers.next_deadline() != deadline:
+            return  # the end of a task that only the loop held has brought something about
         snapshot = self._snapshot()
         if deadline is not None and not self.options.autojump:
             self._raise(verdict.no_timers_autojump_off(snapshot, deadline))
@@ -246,7 +269,7 @@ class IdleRules(ManualClock, ExecutorCalls):
         return sys.maxsize if limit is None else limit  # hot: an int compares with an int in no time
 
     def _spend_steps(self) -> None:
-        self._raise(verdict.budget(self._snapshot(), "max_steps", f"{self.options.max_steps:,} steps"))
+        self._raise(verdict.budget(self._suspecting(), "max_steps", f"{self.options.max_steps:,} steps"))
 
     def _count_idle_jump(self, request: Request) -> None:
         alive = (len(self._tasks.pending()), self._tasks.made) if request.jumps % 1000 == 0 else request.tasks_alive
@@ -292,6 +315,11 @@ class IdleRules(ManualClock, ExecutorCalls):
             notes=tuple(notes),
             command=self.replay_command,
         )
+
+    def _suspecting(self) -> verdict.Snapshot:
+        """The same, with what is to be said of tasks that nothing can wake, when a budget is spent."""
+        snapshot = self._snapshot()
+        return replace(snapshot, notes=(*suspicions(self), *snapshot.notes))
 
     replay_command: Any = None
     """In a run: gives the command that plays it back, for the name of the error it ends with."""

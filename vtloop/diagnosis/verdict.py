@@ -27,6 +27,7 @@ __all__ = [
     "await_chain_traceback",
     "budget",
     "deadlock",
+    "hang",
     "livelock",
     "never_idle",
     "no_timers_autojump_off",
@@ -126,6 +127,38 @@ def budget(snapshot: Snapshot, what: str, value: object) -> HangError:
     return _verdict(
         HangError, snapshot, graph, message, "BUDGET SPENT", [text], [hint], {"budget": what, "value": shown}
     )
+
+
+def hang(
+    snapshot: Snapshot,
+    live: Sequence[asyncio.Task[Any]],
+    cancel: Sequence[asyncio.Task[Any]],
+    stuck: Sequence[asyncio.Task[Any]],
+) -> HangError:
+    """Main, one of ``stuck``, can never finish: nothing alive can wake or cancel it; ``live`` tasks still run."""
+    many = len(live) + len(cancel) + len(stuck)
+    still = [task for task in live if not task.done()]
+    snapshot = replace(snapshot, tasks=stuck)
+    graph = capture(stuck, snapshot.main)
+    message = f"hang at {snapshot.when}: {cause(graph)}, though timers still tick"
+    what = f"{len(stuck):,} of {many:,} tasks can never run again: nothing alive can wake or cancel them."
+    lines = [what, _still_running(still)]
+    if cancel:
+        names = listed([one_line(task.get_name()) for task in cancel])
+        lines.append(f"Nothing alive can wake {names} either; only a cancel could end {'them' if cancel[1:] else 'it'}.")
+    data = {
+        "live": [one_line(task.get_name()) for task in still],
+        "cancel": [one_line(task.get_name()) for task in cancel],
+        "stuck": [one_line(task.get_name()) for task in stuck],
+    }
+    return _verdict(HangError, snapshot, graph, message, "HANG", lines, hints(graph), data)
+
+
+def _still_running(tasks: Sequence[asyncio.Task[Any]]) -> str:
+    names = listed([one_line(task.get_name()) for task in tasks])
+    if not tasks:
+        return "No task runs any more; only timers still call back."
+    return f"{len(tasks):,} task{' still runs' if len(tasks) == 1 else 's still run'}: {names}. None can help."
 
 
 def stuck_step(snapshot: Snapshot, seconds: float, stack: list[FrameSummary], task_name: str | None) -> HangError:

@@ -1,0 +1,195 @@
+"""Who is held from outside: trial deletion over the young heap, as CPython's own collector does it.
+
+Called by `reach` only.  Of the objects made since the run began, it tells those that something older, a module, C code
+or another thread holds: whose references are not all explained by one another.  Which objects are looked at does not
+matter for the truth of the answer: whatever is left out counts as holding what it holds.  It must never pass a module
+to `gc.get_referents` (gh-122695), and never explain a reference that it has not seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+import unittest
+import weakref
+from collections import Counter, deque
+from collections.abc import Callable
+from itertools import compress, repeat
+from types import CodeType, FrameType, FunctionType, GeneratorType, ModuleType
+from typing import Any
+
+from vtloop import cpython_heap
+from vtloop.collector import heap_is_frozen
+from vtloop.cpython_waits import frame_locals
+
+__all__ = ["Heap", "frames_below", "is_mute", "is_runners", "key_of", "young_objects"]
+
+key_of: Callable[[object], int] = object.__hash__
+"""The identity of an object as a number.  Not ``id``: CPython raises an audit event for each call, which is slow."""
+
+_CONTAINERS = (list, dict, deque, set, tuple)
+_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_RUNNERS = (_OWN, os.path.dirname(asyncio.__file__) + os.sep, os.path.dirname(unittest.__file__) + os.sep)
+_RUNNER_PACKAGES = ("anyio", "pytest_asyncio", "_pytest", "pluggy")
+_OPTIMIZED = 0x1
+"""CO_OPTIMIZED: the code of a function, whose locals are no namespace of anybody else."""
+
+_HANDED_OUT = ("api", "choices", "errors", "exploration", "explore", "finding", "handles", "stuck", "trace", "warned")
+"""The modules whose objects a program is handed, and can keep things in."""
+
+
+def is_runners(code: CodeType) -> bool:
+    """Whether the code is vtloop's, asyncio's, or that of what runs tests: it only keeps what it runs."""
+    file = code.co_filename
+    if file.startswith(_RUNNERS):
+        return True
+    folder = f"{os.sep}site-packages{os.sep}"
+    return file.partition(folder)[2].partition(os.sep)[0] in _RUNNER_PACKAGES
+
+
+def is_mute(kind: type) -> bool:
+    """Whether objects of this class only keep what they refer to: the loop, and what else a run is made of."""
+    module = kind.__module__
+    if type(module) is not str:
+        return False
+    package, _, name = module.partition(".")
+    if package == "vtloop":
+        return name not in _HANDED_OUT and not issubclass(kind, (asyncio.Future, BaseException))
+    return package == "sortedcontainers" or kind is cpython_heap.test_runner()
+
+
+def frames_below(frame: FrameType | None) -> list[FrameType]:
+    """``frame`` and its callers, innermost first."""
+    frames = []
+    while frame is not None:
+        frames.append(frame)
+        frame = frame.f_back
+    return frames
+
+
+def young_objects(everything: bool) -> list[Any]:
+    """The objects made since the run began; or all there are, where that cannot be told any more."""
+    gc.collect(0)  # it takes tuples and dicts of plain values off its list; and what is garbage holds nothing
+    if everything or heap_is_frozen():
+        found = gc.get_objects()
+    else:
+        found = gc.get_objects(generation=0) + gc.get_objects(generation=1)
+    modules = {kind for kind in set(map(type, found)) if issubclass(kind, ModuleType)}
+    if modules:
+        found = [thing for thing in found if type(thing) not in modules]
+    return found
+
+
+class Heap:
+    """The young objects, and which of them are held from outside.
+
+    Args:
+        young: `young_objects`, taken before anything that refers to them was made.
+        loop: The loop.
+        wanted: Further objects to look at, however old.
+        own: What was made since and refers to them: it holds nothing.
+        frames: Frames that wait for the loop to return, whose variables hold nothing.
+
+    Attributes:
+        objects: By identity.
+        held: The identities of those that are held from outside.
+        mute: The identities of those that hold nothing: the loop, and what else of vtloop a run is made of.
+        strange: What the program has hung onto the loop itself.
+        hidden: The identities of weak references that only look things up.
+    """
+
+    def __init__(self, young: list[Any], loop: Any, wanted: list[Any], own: list[Any], frames: list[FrameType]) -> None:
+        known = _explained_by(frames)
+        here = set(map(key_of, young))
+        more = {key_of(thing): thing for thing in wanted if not isinstance(thing, ModuleType)}
+        self.strange = _strange(loop)
+        _add_old_parts([loop, *_mute_values(frames)], here | set(map(key_of, self.strange)), more)
+        young += [thing for key, thing in more.items() if key not in here]
+        here |= more.keys()
+        registries = cpython_heap.strong_registries()
+        # Invariant: nothing is both an object and a source, for its references would be explained twice.
+        sources = [s for s in (more, wanted, frames, own, self.strange, registries, *own, *registries)
+                   if key_of(s) not in here]  # fmt: skip
+        self.held = _held(young, sources, known)
+        self.objects = dict(zip(map(key_of, young), young, strict=True))
+        self.mute = {key_of(loop)} | {key_of(thing) for thing in self.of_kinds(is_mute)}
+        self.mute |= {key_of(g) for g in self.of_kinds(_is_generator) if g.gi_code.co_filename.startswith(_OWN)}
+        self.hidden = set(map(key_of, cpython_heap.weak_registry()))
+        for container in registries:
+            if type(container) is dict:
+                self.hidden |= {key_of(key) for key in container if isinstance(key, weakref.ref)}
+
+    def of_kinds(self, test: Callable[[type], bool]) -> list[Any]:
+        """The objects whose class passes the test."""
+        things = self.objects.values()
+        kinds = {kind for kind in set(map(type, things)) if test(kind)}
+        return list(compress(things, map(kinds.__contains__, map(type, things))))
+
+
+def _is_generator(kind: type) -> bool:
+    return kind is GeneratorType
+
+
+def _add_old_parts(seeds: list[Any], here: set[int], more: dict[int, Any]) -> None:
+    """Add to ``more`` those parts of the loop that were made before the run: their containers and bound methods too."""
+    seen = set(here)
+    todo = list(seeds)
+    while todo:
+        thing = todo.pop()
+        key = key_of(thing)
+        if key in seen:
+            continue
+        seen.add(key)
+        kind = type(thing)
+        own_code = kind is FunctionType and thing.__code__.co_filename.startswith(_OWN)
+        if kind in _CONTAINERS or is_mute(kind) or own_code:
+            more[key] = thing
+            todo += (thing.__closure__ or ()) if own_code else gc.get_referents(thing)
+
+
+def _mute_values(frames: list[FrameType]) -> list[Any]:
+    values = [value for frame in frames if _waits(frame) for value in frame_locals(frame).values()]
+    return [value for value in values if is_mute(type(value))]
+
+
+def _strange(loop: Any) -> list[Any]:
+    """The attributes of a loop that vtloop does not know."""
+    kinds = [kind for kind in type(loop).__mro__ if kind.__module__.startswith("vtloop.")]
+    ours = {name for kind in kinds for name in (*vars(kind), *vars(kind).get("__annotations__", ()))}
+    return [value for name, value in vars(loop).items() if name not in ours and gc.is_tracked(value)]
+
+
+def _waits(frame: FrameType) -> bool:
+    return bool(frame.f_code.co_flags & _OPTIMIZED) and is_runners(frame.f_code)
+
+
+def _explained_by(frames: list[FrameType]) -> Counter[int]:
+    """How often the runners' frames on this thread's stack refer to what: once for each variable.
+
+    Variables that closures share stand in cells, and are not counted.
+    """
+    known: Counter[int] = Counter()
+    for frame in frames:
+        if _waits(frame):
+            code = frame.f_code
+            shared = {*code.co_cellvars, *code.co_freevars}
+            known.update([key_of(v) for name, v in frame_locals(frame).items() if name not in shared])
+    handler = cpython_heap.runner_handler()
+    if handler is not None:
+        known[key_of(handler)] += 1
+    return known
+
+
+def _held(objects: list[Any], sources: list[Any], known: Counter[int]) -> set[int]:
+    """The identities of those objects that more refers to than the objects themselves, the sources and ``known``."""
+    alone = next(map(sys.getrefcount, [object()]))
+    # Hot: all of it runs in C; nothing may refer to an object while counts are taken that did not before.
+    for referents in (gc.get_referents(*objects), gc.get_referents(sources, *sources)):
+        known.update(map(key_of, filter(gc.is_tracked, referents)))
+    del referents
+    counts = list(map(sys.getrefcount, objects))
+    keys = list(map(key_of, objects))
+    explained = map(known.get, keys, repeat(0))
+    return {key for key, count, seen in zip(keys, counts, explained, strict=True) if count - alone > seen}

@@ -1,0 +1,481 @@
+"""Who could still wake it: for each pending task, whether anything alive can bring about what it waits for.
+
+Called by `vtloop.stuck` when a verdict may be due, and on demand.  The method is that of a garbage collector, as Go
+1.27 looks for leaked goroutines: what stands ready, the timers and whatever is held from outside (`heap`) are alive;
+what they refer to can be used by them; a future that can be used can be completed, which makes its waiters alive.
+asyncio asks for rules that Go does not need: who holds a *task* can only cancel it, a timeout is a cancel to come, and
+of a lock only its holder matters.  Where something cannot be known, the task counts as alive.  It must never run any
+code of the program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import sys
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+from types import BuiltinMethodType, CoroutineType, FrameType, MethodType
+from typing import Any
+
+from vtloop import cpython_heap
+from vtloop.cpython import STEP, WAKEUP_NAME, python_task_step
+from vtloop.cpython_waits import (
+    AENTER,
+    CONDITION_WAIT,
+    condition_lock,
+    frame_locals,
+    future_waited_for,
+    gather_children,
+    group_children,
+)
+from vtloop.diagnosis.heap import Heap, frames_below, is_mute, is_runners, key_of, young_objects
+from vtloop.handles import Handle
+from vtloop.ready import task_of
+
+__all__ = ["Reach", "blocked_tasks", "reach"]
+
+_RUNS = ("_run_fifo", "_run_line", "_step_once")
+"""Methods of the loop that run steps."""
+
+_BETWEEN = ("_idle", "_poll", "_spend_steps")
+"""Methods of the loop that it calls when no step is under way."""
+
+_C_TASK: type = asyncio.Task
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """For each pending task of a loop, who could still wake it.
+
+    Attributes:
+        live: Tasks that something alive could wake, in order of creation.
+        cancel: Tasks that could only be cancelled: something alive refers to the task, nothing to what it waits for.
+        stuck: Tasks that nothing alive can wake or cancel.
+        used: What is alive, for whoever wants to know what it could do; empty when nothing is stuck.
+        codes: The code of the coroutines that are alive.
+        locks: Locks whose waiters count as blocked because their holder is, though something alive refers to them.
+    """
+
+    live: tuple[asyncio.Task[Any], ...]
+    cancel: tuple[asyncio.Task[Any], ...] = ()
+    stuck: tuple[asyncio.Task[Any], ...] = ()
+    used: tuple[Any, ...] = field(default=(), repr=False)
+    locks: int = 0
+
+    def of(self, task: asyncio.Task[Any]) -> str:
+        """``"live"``, ``"cancel"`` or ``"stuck"``."""
+        if any(task is one for one in self.stuck):
+            return "stuck"
+        return "cancel" if any(task is one for one in self.cancel) else "live"
+
+
+def blocked_tasks(loop: Any) -> list[asyncio.Task[Any]]:
+    """The tasks of ``loop`` that wait for a future which is not done, in order of creation."""
+    running = asyncio.current_task(loop)
+    found = []
+    for task in loop._tasks.pending():
+        future = future_waited_for(task)
+        if future is not None and not future.done() and task is not running:
+            found.append(task)
+    return found
+
+
+def reach(loop: Any, *, roots: Iterable[Any] = (), trust_holders: bool = True) -> Reach:
+    """Who could still wake the pending tasks of ``loop``, as of now.
+
+    Costs about 20 us a task that is waiting and half a microsecond for every object made since the run began.
+
+    Args:
+        loop: A loop of ours, running or not; its own thread must be the caller.
+        roots: Objects that count as alive besides, such as the frame of a main task that has ended.
+        trust_holders: Whether a lock that a known task holds counts as released by that task alone.
+    """
+    if not blocked_tasks(loop) or not cpython_heap.COUNTS_ARE_TRUE or loop._counting() or _at_work(loop):
+        return Reach(live=tuple(loop._tasks.pending()))
+    young = young_objects(loop._aged)
+    pending = tuple(loop._tasks.pending())
+    blocked = blocked_tasks(loop)
+    frames = frames_below(sys._getframe(1))
+    marking = _Marking(loop, young, pending, blocked, frames, trust_holders)
+    marking.begin(roots)
+    marking.run()
+    live = set(marking.live)
+    free = set(map(key_of, pending)) - {key_of(task) for task in blocked}
+    if live.issuperset(marking.blocked):
+        return Reach(live=pending)
+    used = tuple(marking.reached.values())
+    marking.cancel_all()
+    first = [task for task in pending if key_of(task) in live or key_of(task) in free]
+    second = [task for task in blocked if key_of(task) in marking.live and key_of(task) not in live]
+    third = [task for task in blocked if key_of(task) not in marking.live]
+    shut = len(marking.kept_shut)
+    vars(marking).clear()  # it goes round in circles, and collections are rare
+    return Reach(tuple(first), tuple(second), tuple(third), used, shut)
+
+
+def _at_work(loop: Any) -> bool:
+    """Whether an executor call runs in a helper thread now: what it may do cannot be seen."""
+    return any(helper.call is not None for helper in loop._helpers)
+
+
+class _Marking:
+    """One marking of what is alive."""
+
+    def __init__(
+        self,
+        loop: Any,
+        young: list[Any],
+        pending: tuple[asyncio.Task[Any], ...],
+        blocked: list[asyncio.Task[Any]],
+        frames: list[FrameType],
+        trust: bool,
+    ) -> None:
+        self.loop = loop
+        self.blocked = {key_of(task): task for task in blocked}
+        self.chains = {key_of(task): cpython_heap.chain_of(task) for task in blocked}
+        # The coroutines of a task that waits do nothing until it is woken: who refers to one cannot use it.
+        self.bodies = {key_of(part): key for key, parts in self.chains.items() for part in parts}
+        self.locks, self.holder = _locks_held(self.chains) if trust else ([], {})
+        self.on_stack = set(map(key_of, frames))
+        wanted = [*blocked, *map(future_waited_for, blocked), *chain.from_iterable(self.chains.values())]
+        wanted += chain.from_iterable(map(cpython_heap.lock_internals, self.locks))
+        wanted += chain.from_iterable(map(cpython_heap.wakeups_of, map(future_waited_for, blocked), blocked))
+        own = [pending, blocked, self.blocked, self.chains, self.locks, *self.chains.values()]
+        self.heap = Heap(young, loop, wanted, own, _waiting(loop, frames))
+        self.objects = self.heap.objects
+        self.live: dict[int, asyncio.Task[Any]] = {}  # can run again
+        self.cancelled: set[int] = set()  # can be cancelled by something that is certain to run
+        self.known: dict[int, asyncio.Task[Any]] = {}  # can be cancelled by whoever wants to
+        self.reached: dict[int, Any] = {}
+        self.kept_shut: set[int] = set()  # locks that something alive refers to, whose holder is not alive
+        self.todo: list[Any] = []
+        self.proxies: dict[int, Any] | None = None
+        self.special = self._find_special()
+
+    def _find_special(self) -> dict[int, Callable[[Any], None]]:
+        """What is done with each object that is not simply followed, by identity."""
+        special: dict[int, Callable[[Any], None]] = {}
+        for thing in self.heap.of_kinds(lambda kind: self._rule(kind) is not None):
+            rule = self._rule(type(thing))
+            if rule is not None:
+                special[key_of(thing)] = rule
+        special |= dict.fromkeys(self.bodies, _ignore)
+        special |= dict.fromkeys(self.blocked, self._know)
+        special |= dict.fromkeys(self.holder, self._use_lock)
+        special |= dict.fromkeys(self.heap.hidden, _ignore)
+        special |= dict.fromkeys(self.heap.mute, _ignore)
+        special |= dict.fromkeys(self.on_stack, _ignore)
+        return special
+
+    def _rule(self, kind: type) -> Callable[[Any], None] | None:
+        if kind is BuiltinMethodType or kind is STEP:
+            return self._use_step
+        if kind is MethodType and not all(issubclass(type(task), _C_TASK) for task in self.blocked.values()):
+            return self._use_step
+        if issubclass(kind, weakref.ref):
+            return _ignore if is_mute(kind) else self._use_weakref
+        if issubclass(kind, weakref.ProxyTypes):
+            return self._use_proxy
+        if issubclass(kind, asyncio.Timeout):
+            return self._use_timeout
+        return self._use_frame if kind is FrameType else None
+
+    # -- where it begins ----------------------------------------------------------------------------------------
+
+    def begin(self, roots: Iterable[Any]) -> None:
+        """Take what is certain to run, and what is held from outside, as alive."""
+        loop = self.loop
+        line = loop._line
+        for entry in [*loop._ready, *([item[2:] for item in line.waiting()] if line is not None else ())]:
+            if entry[1] is not None:  # the mark
+                self._will_run(entry[1], entry[2], entry[0])
+        for handle in [*loop._timers.pending(), *loop._due]:
+            self._will_run(handle._fire, (), handle._context)
+        for call in loop._calls:
+            self._follow([call.future, call.function])
+        for request in loop._requests:
+            self._use(request.waiter)
+        self._follow([task for task in loop._tasks.pending() if key_of(task) not in self.blocked])
+        self._follow([loop._task_factory, loop.get_exception_handler(), *_own_scheduler(loop)])
+        for thing in roots:
+            self._use_root(thing)
+        for thing in self.heap.strange:
+            self._use(thing)
+        for key in self.heap.held:
+            self._use(self.objects[key])
+        self._use_old_weakrefs()
+
+    def _use_old_weakrefs(self) -> None:
+        """Weak references that are not looked at count as alive, as all that is not looked at."""
+        for parts in [[task, future_waited_for(task), *self.chains[key]] for key, task in self.blocked.items()]:
+            for thing in parts:
+                for reference in weakref.getweakrefs(thing) if weakref.getweakrefcount(thing) else ():
+                    key = key_of(reference)
+                    if not (key in self.objects or key in self.heap.hidden or is_mute(type(reference))):
+                        self._use(thing)
+
+    def _will_run(self, callback: Any, args: Any, context: Any) -> None:
+        """A callback is certain to be called: what it refers to directly will be acted on."""
+        task = task_of(callback)
+        if task is not None:
+            self._revive(task)
+            return
+        self._use(context)
+        handle = getattr(callback, "__self__", None)
+        if isinstance(handle, Handle):
+            if handle._callback is None:
+                return
+            callback, args = handle._callback, handle._args or ()
+            self._follow([handle])
+        self._follow([callback, *args])
+        for thing in _directly(callback, args):
+            self._will_act_on(thing)
+
+    def _will_act_on(self, thing: Any) -> None:
+        if key_of(thing) in self.blocked:
+            self._cancel(self.blocked[key_of(thing)])
+        timed = cpython_heap.timed_task(thing)
+        for task in [*([timed] if timed is not None else ()), *cpython_heap.scope_tasks(thing)]:
+            self._cancel(task)
+
+    # -- how it goes on -----------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Follow what is alive until nothing new comes."""
+        objects, reached, special = self.objects, self.reached, self.special
+        while self.todo:
+            frontier, self.todo = self.todo, []
+            referents = gc.get_referents(*frontier)
+            found = dict(zip(map(key_of, referents), referents, strict=True))
+            keys = (found.keys() & objects.keys()) - reached.keys()
+            odd = keys & special.keys()
+            for key in keys - odd:
+                reached[key] = thing = found[key]
+                self.todo.append(thing)
+            for key in odd:
+                special[key](found[key])
+
+    def cancel_all(self) -> None:
+        """Take every task that something alive could cancel as alive, and follow that to its end."""
+        while True:
+            fresh = [task for key, task in self.known.items() if key not in self.cancelled]
+            if not fresh:
+                return
+            for task in fresh:
+                self._cancel(task)
+            self.run()
+
+    def _use(self, thing: Any) -> None:
+        """Something alive refers to ``thing``."""
+        key = key_of(thing)
+        if key in self.objects:
+            rule = self.special.get(key)
+            if rule is not None:
+                rule(thing)
+            elif key not in self.reached:
+                self.reached[key] = thing
+                self.todo.append(thing)
+
+    def _follow(self, things: Iterable[Any]) -> None:
+        """Enter these, whatever they are."""
+        for thing in things:
+            if key_of(thing) not in self.special:
+                if key_of(thing) not in self.reached and gc.is_tracked(thing) and not isinstance(thing, type(sys)):
+                    self.reached[key_of(thing)] = thing
+                    self.todo.append(thing)
+            else:
+                self._use(thing)
+
+    def _use_root(self, thing: Any) -> None:
+        for inner in gc.get_referents(thing) if isinstance(thing, FrameType) else [thing]:
+            if not isinstance(inner, FrameType):
+                self._use(inner)
+
+    def _know(self, task: asyncio.Task[Any]) -> None:
+        self.known[key_of(task)] = task
+
+    def _revive(self, task: Any) -> None:
+        """``task`` can run again."""
+        key = key_of(task)
+        if key in self.live or key not in self.blocked:
+            if key not in self.reached:
+                self.reached[key] = task
+                self.todo.append(task)
+            return
+        self.live[key] = self.known[key] = task
+        state = cpython_heap.state_of(task)
+        for thing in [task, *self.chains[key], *([state] if state is not None else ())]:
+            self.reached[key_of(thing)] = thing
+            self.todo.append(thing)
+        for lock in self.locks:
+            if self.holder.get(key_of(lock)) == key and key_of(lock) in self.kept_shut:
+                self._open(lock)
+
+    def _cancel(self, task: Any) -> None:
+        """``task`` can be cancelled, and what it waits for with it."""
+        stack = [task]
+        while stack:
+            task = stack.pop()
+            key = key_of(task)
+            if key not in self.blocked or key in self.cancelled:
+                self._use(task)
+                continue
+            self.cancelled.add(key)
+            self._revive(task)
+            future = future_waited_for(task)
+            if key_of(future) in self.blocked:
+                stack.append(future)
+            else:
+                self._use(future)
+                stack += gather_children(future) or ()
+            for inside in [thing for part in self.chains[key] for thing in cpython_heap.exits_of(part)]:
+                stack += group_children(inside)
+                stack += cpython_heap.scope_tasks(getattr(inside, "cancel_scope", inside))
+
+    # -- rules --------------------------------------------------------------------------------------------------
+
+    def _use_step(self, callback: Any) -> None:
+        """What steps a task: whoever can call it can wake the task."""
+        owner = callback.__self__ if type(callback) is not STEP else _owner(callback)
+        if key_of(owner) in self.blocked and (
+            type(callback) is STEP or callback.__name__ == WAKEUP_NAME or python_task_step(callback) is not None
+        ):
+            self._revive(owner)
+            return
+        self._pass(callback)
+
+    def _pass(self, thing: Any) -> None:
+        if key_of(thing) not in self.reached:
+            self.reached[key_of(thing)] = thing
+            self.todo.append(thing)
+
+    def _use_weakref(self, reference: Any) -> None:
+        self._pass(reference)
+        self._use(weakref.ref.__call__(reference))
+
+    def _use_proxy(self, proxy: Any) -> None:
+        if self.proxies is None:
+            self.proxies = {key_of(r): thing for thing in self.objects.values() for r in weakref.getweakrefs(thing)}
+        self._pass(proxy)
+        self._use(self.proxies.get(key_of(proxy)))
+
+    def _use_timeout(self, timeout: Any) -> None:
+        self._pass(timeout)
+        task = cpython_heap.timed_task(timeout)
+        if key_of(task) in self.blocked:
+            self._cancel(task)
+
+    def _use_frame(self, frame: FrameType) -> None:
+        """A frame in a traceback: its variables; those of one that still runs or waits cannot be used from outside."""
+        self._pass(frame)
+        for value in frame_locals(frame).values() if frame.f_code.co_flags & 1 else ():
+            self._use(value)
+
+    def _use_lock(self, lock: Any) -> None:
+        if self.holder[key_of(lock)] in self.live:
+            self._open(lock)
+        else:
+            self.kept_shut.add(key_of(lock))
+
+    def _open(self, lock: Any) -> None:
+        """The lock can be released."""
+        self.kept_shut.discard(key_of(lock))
+        self._pass(lock)
+
+
+def _ignore(thing: Any) -> None:
+    pass
+
+
+def _waiting(loop: Any, frames: list[FrameType]) -> list[FrameType]:
+    """Those of the frames on the stack that do nothing until ``loop`` returns."""
+    running = asyncio._get_running_loop()
+    if running is None:
+        return frames
+    for place, frame in enumerate(frames):
+        code = frame.f_code
+        if code.co_name in _BETWEEN and is_runners(code):
+            return frames  # the loop itself asks: no step is under way
+        if code.co_name in _RUNS and is_runners(code):
+            return frames[place + 1 :] if running is loop else []
+    return []
+
+
+def _own_scheduler(loop: Any) -> list[Any]:
+    """The objects of the program's own scheduler, which is asked at every choice."""
+    scheduler = loop._scheduler
+    return [] if scheduler is None else [x for x in vars(scheduler).values() if not is_mute(type(x))]
+
+
+def _owner(step: Any) -> Any:
+    return getattr(step, "__self__", None)
+
+
+def _directly(callback: Any, args: Iterable[Any]) -> list[Any]:
+    """What a callback is about: its object and its arguments."""
+    found, todo = list(args), [callback]
+    for _ in range(8):
+        if not todo:
+            break
+        here = todo.pop()
+        if isinstance(here, functools.partial):
+            found += [*here.args, *here.keywords.values()]
+            todo.append(here.func)
+        elif isinstance(here, (MethodType, BuiltinMethodType)):
+            found.append(here.__self__)
+            todo.append(here.__self__) if isinstance(here.__self__, functools.partial) else None
+    return found
+
+
+def _locks_held(chains: dict[int, list[Any]]) -> tuple[list[Any], dict[int, int]]:
+    """The locks that blocked tasks wait for, and by identity the task that holds each, where it is known for certain.
+
+    Certain is: one blocked task is inside ``async with lock`` and does not wait for that lock itself.
+    """
+    waited: dict[int, Any] = {}
+    waiting: dict[int, set[int]] = {}
+    for key, parts in chains.items():
+        last = parts[-1] if parts else None
+        if type(last) is CoroutineType and last.cr_code is cpython_heap.LOCK_ACQUIRE:
+            lock = next((x for x in gc.get_referents(last) if issubclass(type(x), asyncio.Lock)), None)
+            if lock is not None:
+                waited[key_of(lock)] = lock
+                waiting.setdefault(key_of(lock), set()).add(key)
+    found: dict[int, list[int]] = {}
+    for key, parts in chains.items() if waited else ():
+        for lock_key in _inside(parts, waited):
+            found.setdefault(lock_key, []).append(key)
+    holder = {
+        lock_key: keys[0]
+        for lock_key, keys in found.items()
+        if len(keys) == 1 and keys[0] not in waiting[lock_key] and _is_plain(waited[lock_key])
+    }
+    return [waited[key] for key in holder], holder
+
+
+def _is_plain(lock: Any) -> bool:
+    return type(lock) is asyncio.Lock and lock.locked()
+
+
+def _inside(parts: list[Any], waited: dict[int, Any]) -> set[int]:
+    """The identities of the locks among ``waited`` that a task with this chain is inside of."""
+    found: set[int] = set()
+    given_away: set[int] = set()
+    for position, part in enumerate(parts):
+        code = getattr(part, "cr_code", None)
+        referents = gc.get_referents(part)
+        if code is CONDITION_WAIT:
+            given_away |= {key_of(condition_lock(x)) for x in referents if issubclass(type(x), asyncio.Condition)}
+            continue
+        inner = getattr(parts[position + 1], "cr_code", None) if position + 1 < len(parts) else None
+        entering = gc.get_referents(parts[position + 1]) if inner is not None and inner.co_name == AENTER else []
+        for thing in referents:
+            if type(thing) is MethodType and getattr(thing.__func__, "__name__", "") == "__aexit__":
+                lock = condition_lock(thing.__self__)
+                if key_of(lock) in waited and not any(thing.__self__ is one for one in entering):
+                    found.add(key_of(lock))
+    return found - given_away

@@ -1,0 +1,175 @@
+"""What the code that is alive could do besides waking: cancel every task there is, end the run, release any lock.
+
+Called by `judge` only when a verdict would be due.  Reachability does not see what goes by name:
+``asyncio.all_tasks()`` gives any task, ``sys.exit()`` ends everything.  So the code of what is alive is read, with all
+it refers to by name, as far as that can be told; a doubt counts as a yes.  It must never run what it reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import dis
+import functools
+import gc
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from types import (
+    AsyncGeneratorType,
+    CellType,
+    CodeType,
+    CoroutineType,
+    FunctionType,
+    GeneratorType,
+    MethodType,
+    ModuleType,
+)
+from typing import Any
+
+__all__ = ["CANCELS", "ENDS", "RELEASES", "abilities"]
+
+CANCELS, ENDS, RELEASES = "cancels", "ends", "releases"
+
+_MOST_CODES, _MOST_THINGS = 5_000, 50_000
+_NO_CODE = compile("", "", "exec")
+_IN_A_CATCH = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_ATTR", "BUILD_TUPLE")
+_PLAIN = (str, bytes, int, float, bool, type(None), CodeType)
+_OPEN = (
+    *(list, tuple, dict, set, frozenset, deque, MethodType, CellType, staticmethod, classmethod, property),
+    *(functools.partial, functools.cached_property, type(functools.lru_cache(bool))),
+)
+_SPEAKING = (FunctionType, MethodType, CoroutineType, GeneratorType, AsyncGeneratorType, type)
+_LISTS = ("all_tasks", "get_running_tasks", "get_objects", "get_referrers")
+"""Names by which any task can be had: asyncio's, anyio's, and the collector's."""
+
+_ENDERS = (sys.exit, os._exit, os.kill, os.abort, signal.raise_signal, SystemExit, KeyboardInterrupt)
+_NOT_THE_PROGRAM = (
+    *("vtloop", "_pytest", "pytest", "pluggy", "pytest_asyncio", "xdist", "execnet", "anyio", "sniffio", "hypothesis"),
+    *("sortedcontainers", "_hypothesis_pytestplugin"),
+)
+
+
+def abilities(used: Iterable[Any]) -> set[str]:
+    """Which of `CANCELS`, `ENDS` and `RELEASES` the code of the objects ``used`` may do; all of them in doubt."""
+    reading = _Reading()
+    reading.begin(used)
+    return reading.read()
+
+
+class _Reading:
+    """Reads code, and what it refers to by name, until nothing new comes."""
+
+    def __init__(self) -> None:
+        # By identity; the values keep alive what the numbers stand for.
+        self.codes: dict[int, tuple[CodeType, dict[str, Any]]] = {}
+        self.things: dict[int, Any] = {}
+        self.unread: list[tuple[CodeType, dict[str, Any]]] = []
+        self.todo: list[Any] = []
+
+    def begin(self, used: Iterable[Any]) -> None:
+        used = [thing for thing in used if not isinstance(thing, ModuleType)]
+        self.things = {id(thing): thing for thing in used}
+        for thing in [*used, *gc.get_referents(*used), *set(map(type, used))]:
+            if isinstance(thing, _SPEAKING):
+                self._look_at(thing)
+
+    def read(self) -> set[str]:
+        found: set[str] = set()
+        while self.unread or self.todo:
+            if len(self.codes) > _MOST_CODES or len(self.things) > _MOST_THINGS + len(self.codes):
+                return {CANCELS, ENDS, RELEASES}
+            while self.todo:
+                self._look_at(self.todo.pop())
+            if self.unread:
+                self._read(*self.unread.pop(), found)
+        return found
+
+    def _read(self, code: CodeType, scope: dict[str, Any], found: set[str]) -> None:
+        names = set(_names(code))
+        if not names.isdisjoint(_LISTS):
+            found.add(CANCELS)
+        if "release" in names:
+            found.add(RELEASES)
+        if "stop" in names and any("loop" in name for name in (*names, *code.co_varnames, *code.co_freevars)):
+            found.add(ENDS)
+        for name in sorted(names):
+            value = scope.get(name, vars(builtins).get(name))
+            if value is asyncio.all_tasks:
+                found.add(CANCELS)
+            elif any(value is one for one in _ENDERS) and _does(code, name):
+                found.add(ENDS)
+            elif isinstance(value, ModuleType):
+                members = [vars(value)[name] for name in sorted(names) if name in vars(value)]
+                if any(member is asyncio.all_tasks for member in members):
+                    found.add(CANCELS)
+                if any(member is one for member in members for one in _ENDERS):
+                    found.add(ENDS)
+                self.todo += members
+            elif value is not None:
+                self.todo.append(value)
+
+    def _look_at(self, thing: Any) -> None:
+        """Follow what can be called, and the program's own objects, to the code behind them."""
+        kind = type(thing)
+        if kind in _PLAIN or isinstance(thing, ModuleType):
+            return
+        if kind is FunctionType:
+            self._add_code(thing.__code__, thing.__globals__, thing)
+        elif kind is CoroutineType and thing.cr_frame is not None:
+            self._add_code(thing.cr_code, thing.cr_frame.f_globals, None)
+        elif kind is GeneratorType and thing.gi_frame is not None:
+            self._add_code(thing.gi_code, thing.gi_frame.f_globals, None)
+        elif kind is AsyncGeneratorType and thing.ag_frame is not None:
+            self._add_code(thing.ag_code, thing.ag_frame.f_globals, None)
+        elif id(thing) not in self.things or isinstance(thing, type):
+            self._enter(thing, kind)
+
+    def _enter(self, thing: Any, kind: type) -> None:
+        if isinstance(thing, type):
+            for base in thing.__mro__:
+                if not _is_foreign(base.__module__) and id(base) not in self.codes:
+                    self.codes[id(base)] = _NO_CODE, {}
+                    self.things[id(base)] = base
+                    self.todo += vars(base).values()
+        elif kind in _OPEN or not _is_foreign(kind.__module__):
+            self.things[id(thing)] = thing
+            self.todo.append(kind)
+            self.todo += [inner for inner in gc.get_referents(thing) if not isinstance(inner, type)]
+
+    def _add_code(self, code: CodeType, scope: dict[str, Any], function: FunctionType | None) -> None:
+        if _is_foreign(scope.get("__name__")):
+            return
+        if id(code) not in self.codes:
+            self.codes[id(code)] = code, scope
+            self.unread.append((code, scope))
+        if function is not None and id(function) not in self.things:
+            self.things[id(function)] = function
+            self.todo += [inner for inner in gc.get_referents(function) if inner is not scope]
+
+
+def _is_foreign(module: Any) -> bool:
+    """Whether a module is Python's own, ours, or one that runs tests: they list tasks and mean nothing by it."""
+    package = str(module).partition(".")[0]
+    return (package in sys.stdlib_module_names and package != "__main__") or package in _NOT_THE_PROGRAM
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """The globals and attributes that a code object and those inside it use."""
+    yield from code.co_names
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from _names(const)
+
+
+def _does(code: CodeType, name: str) -> bool:
+    """Whether the code uses ``name`` otherwise than to catch it."""
+    steps = list(dis.get_instructions(code))
+    for place, step in enumerate(steps):
+        if step.argval == name and step.opname.startswith("LOAD_"):
+            after = next((s.opname for s in steps[place + 1 :] if s.opname not in _IN_A_CATCH), "")
+            if after != "CHECK_EXC_MATCH":
+                return True
+    return any(_does(const, name) for const in code.co_consts if isinstance(const, CodeType))
