@@ -202,6 +202,24 @@ def test_items_that_are_not_marked_as_done_are_counted() -> None:
     assert hint.startswith("2 items were got from `queue` without `task_done()`; the last `get` was by worker at ")
 
 
+def test_a_worker_that_is_stuck_with_an_item_is_not_told_to_mark_it() -> None:
+    async def main() -> None:
+        queue: asyncio.Queue[int] = asyncio.Queue()
+        go = asyncio.Event()
+
+        async def work() -> None:
+            await queue.get()
+            await go.wait()
+            queue.task_done()
+
+        worker = asyncio.create_task(work(), name="worker")
+        queue.put_nowait(1)
+        await queue.join()
+        del worker
+
+    assert not any("without `task_done()`" in hint for hint in hints_of(deadlock_of(main)))
+
+
 def test_a_permit_that_an_ended_task_kept_is_told() -> None:
     async def main() -> None:
         slots = asyncio.Semaphore(1)

@@ -45,6 +45,7 @@ _MOST_WAITS, _MOST_ENDED, _MOST_FRAMES = 4, 200, 20
 class Waiting(NamedTuple):
     """A task that waits for something which no pending task is known to bring about."""
 
+    task: str
     label: str
     name: str | None
     target: Target
@@ -71,7 +72,8 @@ def waiting_for(task: asyncio.Task[Any], label: str, name: str | None) -> Waitin
     if waiter is None or waiter.done():
         return None
     target = target_of(await_chain(task.get_coro()), waiter, Places())
-    return Waiting(label, name, target) if target.kind in _WAKERS and target.primitive is not None else None
+    known = target.kind in _WAKERS and target.primitive is not None
+    return Waiting(task.get_name(), label, name, target) if known else None
 
 
 def suspicions(
@@ -92,7 +94,7 @@ def suspicions(
     known = _Ends(alive, ends)
     found: list[Suspicion] = []
     for wait in waits[:_MOST_WAITS]:
-        suspicion = _not_reached(wait, ends) or _noted(wait, known)
+        suspicion = _not_reached(wait, ends) or _noted(wait, known, waits)
         if suspicion is not None and all(suspicion.text != other.text for other in found):
             found.append(suspicion)
     return found
@@ -213,7 +215,7 @@ def _told(wait: Waiting, end: _End, frame: FrameType, lasti: int, site: Site, ag
 # -- notes -----------------------------------------------------------------------------------------------------------
 
 
-def _noted(wait: Waiting, ends: _Ends) -> Suspicion | None:
+def _noted(wait: Waiting, ends: _Ends, waits: Sequence[Waiting]) -> Suspicion | None:
     """What the notes of a recorded run tell of the primitive."""
     kind, primitive = wait.target.kind, wait.target.primitive
     if kind == "Event":
@@ -224,7 +226,7 @@ def _noted(wait: Waiting, ends: _Ends) -> Suspicion | None:
     if kind == "Queue.get":
         return _last_put(wait, noted, ends)
     if kind == "Queue.join":
-        return _not_done(wait, noted)
+        return _not_done(wait, noted, ends, waits)
     return _kept(wait, noted, ends) if kind in ("Lock", "Semaphore") else None
 
 
@@ -246,9 +248,9 @@ def _lost_set(wait: Waiting, touch: Touch | None) -> Suspicion | None:
 
 
 def _lost_notify(wait: Waiting, noted: Sequence[Touch]) -> Suspicion | None:
-    """The last ``notify`` came before the first ``wait`` that is noted after it."""
+    """The last ``notify`` came before the task waited."""
     last = next((n for n in range(len(noted) - 1, -1, -1) if noted[n].kind == "notify"), None)
-    if last is None or not any(touch.kind == "wait" for touch in noted[last + 1 :]):
+    if last is None or not any(touch.kind == "wait" and touch.task == wait.task for touch in noted[last + 1 :]):
         return None
     if any(touch.kind == "wait" for touch in noted[:last]):
         return None  # somebody may have been woken by it
@@ -265,15 +267,17 @@ def _last_put(wait: Waiting, noted: Sequence[Touch], ends: _Ends) -> Suspicion |
     return Suspicion(f"the last `put` into {_named(wait)} was by {_by(last)}; {end.who} {end.how}.", end.who)
 
 
-def _not_done(wait: Waiting, noted: Sequence[Touch]) -> Suspicion | None:
-    """Items were got and never marked as done."""
+def _not_done(wait: Waiting, noted: Sequence[Touch], ends: _Ends, waits: Sequence[Waiting]) -> Suspicion | None:
+    """Items were got and never marked as done, and nobody who got one is still at work on it."""
     queue: Any = wait.target.primitive
     unfinished = unfinished_items(queue)
     last = next((touch for touch in reversed(noted) if touch.kind == "get"), None)
     if unfinished is None or last is None or type(queue) not in _QUEUES:
         return None
     open_items = unfinished - queue.qsize()
-    if open_items < 1:
+    idle = [one.task for one in waits if one.target.kind == "Queue.get" and one.target.primitive is queue]
+    getters = [touch.task for touch in noted if touch.kind == "get"]
+    if open_items < 1 or any(name not in idle and ends.get(name) is None for name in getters):
         return None
     many = f"{open_items:,} items were" if open_items > 1 else "1 item was"
     text = f"{many} got from {_named(wait)} without `task_done()`; the last `get` was by {_by(last)}"
