@@ -697,6 +697,22 @@ def test_a_mistake_is_named_with_its_fix(program: Program, expected: tuple[str, 
     assert all(len(line) <= 170 for line in found[0].splitlines())
 
 
+@pytest.mark.filterwarnings("error")
+def test_odd_source_brings_no_warnings_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "async def fetch(): pass\nasync def main():\n    return fetch()['\\d']\n"
+    path = tmp_path / "odd.py"
+    path.write_text(source)
+    scope: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(compile(source, str(path), "exec"), scope)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        (hint,) = hints_of(failure_of(scope["main"]))
+    assert "write `return (await fetch())['\\d']`" in hint
+    assert [one for one in seen if "escape" in str(one.message)] == []
+
+
 def test_a_hint_is_given_once() -> None:
     error = failure_of(subscript)
     note_mistakes(error)

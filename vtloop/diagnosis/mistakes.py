@@ -38,17 +38,21 @@ def advice_for(error: BaseException, loop: asyncio.AbstractEventLoop | None = No
     """The fix of the known mistake that `error` came of, in one to three lines; None for any other error."""
     if type(error) not in _KINDS or error.__traceback__ is None:
         return None
+    try:
+        return _advice(error, loop)
+    except Exception:  # odd objects of the program: no advice is better than a second error
+        return None
+
+
+def _advice(error: BaseException, loop: asyncio.AbstractEventLoop | None) -> str | None:
     message = str(error)  # a type of Python's own: no code of the program runs
     rules = [(rule, found) for rule in _RULES if type(error) in rule.kinds and (found := rule.pattern.match(message))]
     site = site_of(error) if rules else None
     if site is None or (site.direct and (isinstance(site.node, ast.Raise) or isinstance(site.statement, ast.Raise))):
         return None
     *_, last = frames_of(error)
-    try:
-        told = (rule.advise(Case(error, found, site, last, loop)) for rule, found in rules)
-        return next((advice for advice in told if advice is not None), None)
-    except Exception:  # odd objects of the program: no advice is better than a second error
-        return None
+    told = (rule.advise(Case(error, found, site, last, loop)) for rule, found in rules)
+    return next((advice for advice in told if advice is not None), None)
 
 
 def hints_of(error: BaseException) -> list[str]:

@@ -15,6 +15,7 @@ import os
 import sysconfig
 import textwrap
 import threading
+import warnings
 from collections.abc import Iterator
 from types import FrameType, ModuleType, TracebackType
 from typing import Any, NamedTuple
@@ -135,18 +136,16 @@ class Site:
         lines[0] = lines[0][begin:]
         # Inside parentheses the indentation of further lines does not count.
         text = f"({b''.join(lines).decode(errors='replace')})"
-        with contextlib.suppress(SyntaxError, ValueError):
-            return _Parsed(ast.parse(text, mode="eval").body, text, first if first == last else 0, begin)
-        return None
+        parsed = _parsed(text, "eval")
+        return _Parsed(parsed.body, text, first if first == last else 0, begin) if parsed is not None else None
 
     def _statement(self, first: int, last: int) -> _Parsed | None:
         text = textwrap.dedent("".join(self._line_at(n) for n in range(first, last + 1))).rstrip()
         added = " pass" if text.endswith(":") else ""
-        with contextlib.suppress(SyntaxError, ValueError):
-            body = ast.parse(text + added).body
-            if len(body) == 1:
-                return _Parsed(body[0], text + added, added=added)
-        return None
+        parsed = _parsed(text + added, "exec")
+        if parsed is None or len(parsed.body) != 1:
+            return None
+        return _Parsed(parsed.body[0], text + added, added=added)
 
     def _home(self, node: ast.AST) -> _Parsed:
         return next(one for one in self._parsed if any(part is node for part in ast.walk(one.root)))
@@ -213,6 +212,15 @@ class Site:
         elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
             return _item(self.value(node.value), node.slice.value)
         return UNKNOWN
+
+
+def _parsed(text: str, mode: str) -> Any:
+    """The syntax tree of a piece of source; None for what is no whole expression or statement."""
+    # Python warned of its escapes and the like when it compiled the file.
+    with warnings.catch_warnings(), contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        warnings.simplefilter("ignore")
+        return ast.parse(text, mode=mode)
+    return None
 
 
 def _member(holder: Any, name: str) -> Any:

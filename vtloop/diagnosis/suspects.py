@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import dis
 import os
 from collections.abc import Iterator, Sequence
@@ -94,7 +95,9 @@ def suspicions(
     known = _Ends(alive, ends)
     found: list[Suspicion] = []
     for wait in waits[:_MOST_WAITS]:
-        suspicion = _not_reached(wait, ends) or _noted(wait, known, waits)
+        suspicion = None
+        with contextlib.suppress(Exception):  # odd objects of the program: no suspicion is better than no verdict
+            suspicion = _not_reached(wait, ends) or _noted(wait, known, waits)
         if suspicion is not None and all(suspicion.text != other.text for other in found):
             found.append(suspicion)
     return found
