@@ -265,7 +265,7 @@ def test_the_whole_report_names_the_way_to_the_call() -> None:
     )
     report = error.report().splitlines()
     assert report[:5] == [
-        "BLOCKING CALL at t=1.5 s, seed 3",
+        "BLOCKING CALL at t=1.5 s, step 4, seed 3",
         "time.sleep(5) was called by fetcher. While it lasts no other task can run and no timer can fire.",
         "It was here:",
         f"    {site}fetch: time.sleep(5)  # the call",

@@ -117,6 +117,19 @@ def test_the_command_of_a_report_finds_the_call_again(project: Path, capsys: Any
     assert "time.sleep(5) was called by Task-1" in "".join(capsys.readouterr())
 
 
+def test_a_script_is_looked_at_too(project: Path, capsys: Any) -> None:
+    (project / "script.py").write_text(SLEEPY + "asyncio.run(sleepy())\n")
+    assert cli(["run", "script.py"]) == 1
+    err = "".join(capsys.readouterr())
+    assert "time.sleep(5) was called by Task-1 (sleepy) at script.py:5 in sleepy" in err
+    assert "went on" not in err
+    (project / "script.py").write_text(SLEEPY + "asyncio.run(waits())\nprint(asyncio.run(sleepy()))\n")
+    assert cli(["run", "script.py", "--blocking", "virtual"]) == 0
+    out, err = capsys.readouterr()
+    assert "5.0" in out
+    assert err.count("warning: threading.Event.wait() was called by Task-1 (waits) at script.py:9 in waits") == 1
+
+
 def test_another_word_is_refused(project: Path, capsys: Any) -> None:
     assert cli(["run", "sleepy.py:sleepy", "--blocking", "maybe"]) == 2
     assert "unknown blocking='maybe'; allowed: 'raise', 'virtual', 'allow'" in capsys.readouterr().err

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import sysconfig
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -164,7 +166,10 @@ def blocked(
     who = task_label(asyncio.current_task(loop))
     if loop._blocking == "raise" or never is not None:
         stack = [place_of_frame(f) for f in reversed(frames) if _look_at(f.f_code.co_filename).whose is not _LIBRARY]
-        error = blocking_call(loop._snapshot(), call, shown or f"{call}()", who, place, stack, instead, never)
+        snapshot = loop._snapshot()
+        if loop._line is None:  # its steps are counted by the turn
+            snapshot = replace(snapshot, step=None)
+        error = blocking_call(snapshot, call, shown or f"{call}()", who, place, stack, instead, never)
         loop._refused += (error,)
         raise error
     notes = loop._let_through
@@ -191,7 +196,7 @@ def swallowed(loop: LoopState, known: Iterable[BaseException | None]) -> list[Bl
     if not loop._refused:
         return []
     passed_on: set[int] = set()
-    todo = [error for error in known if error is not None]
+    todo = [error for error in (*known, sys.exception()) if error is not None]  # one may be on its way out
     while todo:
         error = todo.pop()
         if id(error) not in passed_on:

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from vtloop.background import background_failures, join_background
+from vtloop.blocking import let_through
 from vtloop.diagnosis.lock_order import suspicions
 from vtloop.errors import UsageError
 from vtloop.folders import staying
@@ -212,6 +213,7 @@ class _Session:
         """Close what the script left open, and let the run fail with what failed in the background."""
         for loop in self._loops:
             loop.close()
+            self.outcome.warnings += let_through(loop)
         self._guards.close()
         outcome, others = self.outcome, [exc for exc in self.background if exc is not self.outcome.error]
         if outcome.error is not None:

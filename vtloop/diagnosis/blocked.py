@@ -64,9 +64,10 @@ def blocking_call(
     where = f" at {place}" if place is not None else ""
     effect = f"it would never return, {never}" if never else "it blocks the loop"
     message = f"{shown} was called by {who}{where}, {snapshot.when}: {effect}. Instead: {instead}"
-    seed = f", seed {snapshot.seed}" if snapshot.seed is not None else ""
+    position = f", step {snapshot.step:,}" if snapshot.step is not None else ""
+    position += f", seed {snapshot.seed}" if snapshot.seed is not None else ""
     lines = [
-        f"BLOCKING CALL at {snapshot.when}{seed}",
+        f"BLOCKING CALL at {snapshot.when}{position}",
         f"{shown} was called by {who}. While it lasts no other task can run"
         + (" and no timer can fire." if not never else f"; and it would never return, {never}."),
     ]
@@ -87,6 +88,7 @@ def blocking_call(
         "task": who,
         "time": snapshot.time_ns / 1e9,
         "time_ns": snapshot.time_ns,
+        "step": snapshot.step,
         "seed": snapshot.seed,
         "place": place_data(place),
         "stack": [place_data(one) for one in _last(stack)],
@@ -101,9 +103,7 @@ def let_through_text(call: str, who: str, place: Place | None, count: int, inste
     """The line, and its facts, about a call that really blocked because ``blocking="virtual"`` lets it."""
     where = f" at {place}" if place is not None else ""
     times = "" if count == 1 else f" {count:,} times"
-    text = (
-        f"{call} was called by {who}{where}{times} and really blocked the loop. Instead: {instead}"
-    )
+    text = f"{call} was called by {who}{where}{times} and really blocked the loop. Instead: {instead}"
     return text, {"call": call, "task": who, "place": place_data(place), "count": count, "instead": instead}
 
 
