@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from types import CodeType, ModuleType
 from typing import Any
 
-from vtloop.cpython_waits import Primitive
+from vtloop.cpython_waits import Primitive, identity
 
 __all__ = [
     "event_inside",
@@ -89,7 +89,7 @@ def primitives() -> dict[int, Primitive]:
         for module, path, kind, local in _WAITS:
             code = _code(sys.modules.get(module), path)
             if code is not None:
-                known[id(code)] = Primitive(kind, local, code, "anyio")
+                known[identity(code)] = Primitive(kind, local, code, "anyio")
         _found = loaded, known
     return _found[1]
 

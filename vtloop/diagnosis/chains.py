@@ -15,7 +15,7 @@ from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, Genera
 from typing import Any, NamedTuple
 
 from vtloop import anyio_waits
-from vtloop.cpython_waits import PRIMITIVES, Primitive, unwrap
+from vtloop.cpython_waits import PRIMITIVES, Primitive, identity, unwrap
 
 __all__ = ["Link", "Place", "Places", "await_chain", "await_chain_traceback", "one_line", "plain_name", "shown_path"]
 
@@ -101,11 +101,11 @@ class Places:
 
     def is_internal(self, code: CodeType) -> bool:
         """Whether the code is asyncio's, anyio's, contextlib's or vtloop's own."""
-        known = self._internal.get(id(code))
+        known = self._internal.get(identity(code))
         if known is None:
             file = code.co_filename
             known = (file.startswith(self._folders) or file == _CONTEXTLIB, code)
-            self._internal[id(code)] = known
+            self._internal[identity(code)] = known
         return known[0]
 
     def library(self, code: CodeType) -> str | None:
@@ -116,11 +116,11 @@ class Places:
 
     def primitive(self, code: CodeType) -> Primitive | None:
         """What a coroutine of asyncio or anyio waits for, by its code."""
-        return self._primitives.get(id(code))
+        return self._primitives.get(identity(code))
 
     def of_frame(self, link: Link) -> Place:
         """Where the frame of a link stands."""
-        key = (id(link.code), link.frame.f_lasti)
+        key = (identity(link.code), link.frame.f_lasti)
         known = self._known.get(key)
         if known is None:
             known = self._make(link.code, link.frame.f_lineno, link.frame.f_globals), link.code
@@ -129,7 +129,7 @@ class Places:
 
     def of_instruction(self, code: CodeType, lasti: int) -> Place:
         """The line of the instruction `lasti` of `code`."""
-        key = (id(code), lasti)
+        key = (identity(code), lasti)
         known = self._known.get(key)
         if known is None:
             line = next((ln for start, end, ln in code.co_lines() if start <= lasti < end and ln), code.co_firstlineno)

@@ -23,6 +23,7 @@ from vtloop.cpython_waits import (
     enters_managers,
     frame_locals,
     generator_of_context,
+    identity,
 )
 from vtloop.diagnosis.chains import Link, Places
 from vtloop.diagnosis.targets import seconds
@@ -52,7 +53,7 @@ class Holders:
         A lock has one holder.  When several tasks look like it, those that wait for the lock themselves gave it away
         by hand inside their ``async with``; when that leaves none or several, the holder is unknown.
         """
-        found = self._by_lock.get(id(_lock_under(primitive)), [])
+        found = self._by_lock.get(identity(_lock_under(primitive)), [])
         if not issubclass(type(primitive), asyncio.Lock) or len(found) <= 1:
             return tuple(found)
         others = [i for i in found if i not in waiters]
@@ -60,7 +61,7 @@ class Holders:
 
     def candidates(self, primitive: object) -> int:
         """How many tasks are inside ``async with primitive`` for all that can be seen."""
-        return len(self._by_lock.get(id(_lock_under(primitive)), ()))
+        return len(self._by_lock.get(identity(_lock_under(primitive)), ()))
 
     def limit_of(self, index: int, task: asyncio.Task[Any]) -> str | None:
         """When the nearest `asyncio.timeout`, or anyio cancel scope, around a task's wait ends it."""
@@ -72,9 +73,9 @@ class Holders:
 
     def _look_at(self, index: int, chain: Sequence[Link]) -> None:
         given_away = {
-            id(_lock_under(frame_locals(link.frame).get("self"))) for link in chain if link.code is CONDITION_WAIT
+            identity(_lock_under(frame_locals(link.frame).get("self"))) for link in chain if link.code is CONDITION_WAIT
         }
-        seen = {id(link.awaitable) for link in chain}
+        seen = {identity(link.awaitable) for link in chain}
         for position, link in enumerate(chain):
             if self._skips(link) or not self._may_hold(link.code) or getattr(link.awaitable, "cr_running", False):
                 continue
@@ -87,7 +88,7 @@ class Holders:
                     self._limit(index, manager)
                 elif issubclass(type(manager), _HOLDABLE) or anyio_waits.is_holdable(manager):
                     lock = _lock_under(manager)
-                    if id(lock) not in given_away:
+                    if identity(lock) not in given_away:
                         self._add(index, lock)
 
     def _skips(self, link: Link) -> bool:
@@ -100,15 +101,15 @@ class Holders:
     def _may_hold(self, code: CodeType) -> bool:
         if self._all:
             return True
-        known = self._enters.get(id(code))
+        known = self._enters.get(identity(code))
         if known is None:
-            known = self._enters[id(code)] = enters_managers(code)
+            known = self._enters[identity(code)] = enters_managers(code)
         return known
 
     def _add(self, index: int, lock: object) -> None:
-        holders = self._by_lock.get(id(lock))
+        holders = self._by_lock.get(identity(lock))
         if holders is None:
-            self._by_lock[id(lock)] = [index]
+            self._by_lock[identity(lock)] = [index]
             self._locks.append(lock)
         elif holders[-1] != index:
             holders.append(index)
@@ -132,8 +133,8 @@ def _managers(suspended: object, seen: set[int]) -> list[object]:
         exits, owners = bound_exits(stack.pop())
         for owner in owners:
             if isinstance(owner, AsyncGeneratorType):
-                if id(owner) not in seen:
-                    seen.add(id(owner))
+                if identity(owner) not in seen:
+                    seen.add(identity(owner))
                     stack.append(owner)
             else:
                 exits.extend(entered_by_stack(owner))  # type: ignore[arg-type]
@@ -142,7 +143,7 @@ def _managers(suspended: object, seen: set[int]) -> list[object]:
             generator = generator_of_context(manager)
             if generator is None:
                 found.append(manager)
-            elif id(generator) not in seen:
-                seen.add(id(generator))
+            elif identity(generator) not in seen:
+                seen.add(identity(generator))
                 stack.append(generator)
     return found

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from vtloop.cpython_waits import frame_locals
+from vtloop.cpython_waits import frame_locals, identity
 
 __all__ = ["Namer"]
 
@@ -88,16 +88,16 @@ class Namer:
                         self._elsewhere.setdefault(key, path)
                 if left < 0:
                     break
-        return self._elsewhere.get(id(wanted))
+        return self._elsewhere.get(identity(wanted))
 
     def _global_name(self, wanted: object, frames: Sequence[FrameType]) -> str | None:
         for frame in reversed(frames):
-            names = self._globals.get(id(frame.f_globals))
+            names = self._globals.get(identity(frame.f_globals))
             if names is None:
                 names = _named_among(frame.f_globals, modules=True)[0]
-                self._globals[id(frame.f_globals)] = names
-            if id(wanted) in names:
-                return names[id(wanted)]
+                self._globals[identity(frame.f_globals)] = names
+            if identity(wanted) in names:
+                return names[identity(wanted)]
         return None
 
     def _deep_name(self, wanted: object, scopes: Sequence[Mapping[str, Any]]) -> str | None:
@@ -131,16 +131,16 @@ def _named_among(
             continue
         if _is_primitive(value):
             if key not in skip:
-                found.setdefault(id(value), key)
+                found.setdefault(identity(value), key)
         elif type(value) is ModuleType:
             if modules and len(vars(value)) <= _LARGEST_CONTAINER:
                 inner = {f"{key}.{name}": held for name, held in list(vars(value).items())}
-                below |= {id(held): path for path, held in inner.items() if _is_primitive(held)}
+                below |= {identity(held): path for path, held in inner.items() if _is_primitive(held)}
         else:
             for path, held in _members(key, value):
                 visits += 1
                 if _is_primitive(held):
-                    below.setdefault(id(held), path)
+                    below.setdefault(identity(held), path)
     return {**below, **found}, visits
 
 
