@@ -19,7 +19,7 @@ import pytest
 import vtloop
 from vtloop import cli
 from vtloop.diagnosis import verdict
-from vtloop.diagnosis.facts import MOST
+from vtloop.diagnosis.graph import MOST
 from vtloop.diagnosis.verdict import Snapshot
 from vtloop.errors import SCHEMA, VtloopError
 

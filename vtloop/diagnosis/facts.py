@@ -11,12 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from vtloop.diagnosis.chains import Place
-from vtloop.diagnosis.graph import Thing, UnreadError, Wait, WaitGraph
+from vtloop.diagnosis.graph import MOST, Thing, UnreadError, Wait, WaitGraph
 
-__all__ = ["MOST", "facts", "place_data", "unread_data"]
-
-MOST = 100
-"""The most tasks listed of one stack, names in one list, steps of one cycle, and errors."""
+__all__ = ["facts", "place_data", "unread_data"]
 
 
 def place_data(place: Place | None) -> dict[str, Any] | None:

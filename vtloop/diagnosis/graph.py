@@ -1,16 +1,18 @@
 """The wait-for graph as plain values: tasks, what each waits for, the primitives, and the circles.
 
-Made by `waits`, read by `describe` and `verdict`.  Frozen: it must never hold an object of the program.
+Made by `waits`, read by `describe` and `verdict`.  Frozen (what there are thousands of as tuples, which are made
+quickly): it must never hold an object of the program.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vtloop.diagnosis.chains import Place
 from vtloop.diagnosis.noted import NOTHING, Noted
 
-__all__ = ["HELD", "IN_LINE", "READING", "CycleStep", "TaskWait", "Thing", "UnreadError", "Wait", "WaitGraph"]
+__all__ = ["HELD", "IN_LINE", "MOST", "READING", "CycleStep", "TaskWait", "Thing", "UnreadError", "Wait", "WaitGraph"]
 
 HELD = ("Lock", "Semaphore", "CapacityLimiter")
 """The kinds that tasks hold."""
@@ -25,12 +27,14 @@ IN_LINE = (
 )
 """The kinds whose waiters are woken one after the other, first come, first served."""
 
+MOST = 100
+"""The most tasks listed of one stack, names in one list, steps of one cycle, errors, and primitives asked for notes."""
+
 READING = ("StreamReader.read", "StreamReader.readexactly", "StreamReader.readuntil", "StreamReader.readline")
 """The kinds that wait for data of a stream."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """What one task waits for."""
 
     kind: str
@@ -61,11 +65,10 @@ class Wait:
     """The number of the primitive among the graph's `things`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Thing:
+class Thing(NamedTuple):
     """One primitive that tasks wait for."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides the method of tuples
     kind: str
     library: str
     name: str | None
@@ -82,11 +85,10 @@ class Thing:
         return self.kind in IN_LINE
 
 
-@dataclass(frozen=True, slots=True)
-class TaskWait:
+class TaskWait(NamedTuple):
     """One pending task, its await chain, and what it waits for."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides the method of tuples
     name: str
     label: str
     """The name as texts use it: unique in the graph, with the coroutine's name added to ``Task-3``."""

@@ -14,7 +14,7 @@ from vtloop.anyio_waits import event_inside
 from vtloop.diagnosis.chains import Place, Places
 from vtloop.notes import LAST
 
-__all__ = ["NOTHING", "Noted", "Touched", "noted_of"]
+__all__ = ["NOTHING", "Noted", "Touched", "holders_of", "noted_of"]
 
 _TELLING = {
     "Event": ("set", "clear"),
@@ -51,10 +51,8 @@ class Noted:
     """The last touch of each kind that says something about the wait, oldest first."""
     whole: bool = False
     """Whether all touches since it was made are known, so that what is not among them did not happen."""
-    holders: tuple[str, ...] = ()
-    """The names of the tasks that took a lock, or permits of a semaphore, and have not given them back."""
-    by_hand: bool = False
-    """Whether it was done by ``acquire()``, not by ``async with``."""
+    taken: bool = False
+    """Whether somebody is known to have taken it, and not to have given it back."""
 
     def last(self, kind: str) -> Touched | None:
         """The last touch of a kind."""
@@ -89,17 +87,24 @@ def noted_of(kind: str, primitive: object, places: Places) -> Noted:
         for touch in raw
         if last.get(touch.kind) is touch
     ]
-    whole = made is not None and len(raw) < LAST
-    holders: tuple[str, ...] = ()
-    by_hand = False
+    place = places.of_instruction(*made) if made is not None else None
+    return Noted(place, tuple(touches), made is not None and len(raw) < LAST, bool(holders_of(kind, primitive)[0]))
+
+
+def holders_of(kind: str, primitive: object) -> tuple[tuple[str, ...], bool]:
+    """The names of the tasks that took a lock, or permits of a semaphore, and have not given them back.
+
+    And whether it was done by ``acquire()``, not by ``async with``.
+    """
     if kind == "Lock":
         holder = noting.holder(primitive)
         if holder is not None and holder.task is not None:
-            holders, by_hand = (holder.task,), holder.by_hand
-    elif kind == "Semaphore" and whole:
-        holders, by_hand = _permits(raw), True
-    place = places.of_instruction(*made) if made is not None else None
-    return Noted(place, tuple(touches), whole, holders, by_hand)
+            return (holder.task,), holder.by_hand
+    elif kind == "Semaphore" and noting.made_at(primitive) is not None:
+        raw = noting.touches(primitive)
+        if len(raw) < LAST:
+            return _permits(raw), True
+    return (), False
 
 
 def _permits(touches: Sequence[noting.Touch]) -> tuple[str, ...]:

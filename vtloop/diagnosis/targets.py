@@ -23,6 +23,7 @@ from vtloop.cpython_waits import (
     frame_locals,
     gather_children,
     group_children,
+    identity,
     is_shut_down,
     shielded,
     unfinished_items,
@@ -45,6 +46,8 @@ class Target:
     library: str = "asyncio"
     handle: object = None
     """An anyio task handle: it stands for a task that only the capture can find."""
+    spot: tuple[object, ...] = ()
+    """Equal for tasks that wait in the same way at the same instruction of the program."""
 
 
 def seconds(time_ns: int) -> str:
@@ -59,6 +62,13 @@ def target_of(chain: Sequence[Link], waiter: asyncio.Future[Any], places: Places
     first = len(chain)
     while first and places.is_internal(chain[first - 1].code):
         first -= 1
+    target = _target_of(chain, waiter, places, first)
+    link = chain[first - 1] if first else None
+    target.spot = (target.kind, len(chain), identity(link.code), link.frame.f_lasti) if link else (target.kind,)
+    return target
+
+
+def _target_of(chain: Sequence[Link], waiter: asyncio.Future[Any], places: Places, first: int) -> Target:
     for position in range(first, len(chain)):
         known = places.primitive(chain[position].code)
         if known is None:
@@ -268,9 +278,9 @@ def tasks_behind(futures: Iterable[asyncio.Future[Any]]) -> list[asyncio.Task[An
     seen: set[int] = set()
     while stack:
         future = stack.pop()
-        if id(future) in seen or future.done():
+        if identity(future) in seen or future.done():
             continue
-        seen.add(id(future))
+        seen.add(identity(future))
         if isinstance(future, asyncio.Task):
             found.append(future)
             continue

@@ -52,7 +52,7 @@ def thing_line(thing: Thing, shown: Collection[str] = ()) -> str | None:
     needed, never = _NEVER.get(thing.kind, (None, ""))
     if thing.kind == "Lock":
         taken = noted.last("acquire")
-        if noted.holders and taken is not None:
+        if noted.taken and taken is not None:
             parts.append(f"taken by {_by(taken)}")
     elif needed is not None and thing.still and noted.lacks(needed):
         parts.append(never)

@@ -13,13 +13,20 @@ from types import FrameType
 from typing import Any
 
 from vtloop import anyio_waits
-from vtloop.cpython_waits import completion_queue, frame_locals, future_waited_for, unread_exception, waiting_line
+from vtloop.cpython_waits import (
+    completion_queue,
+    frame_locals,
+    future_waited_for,
+    identity,
+    unread_exception,
+    waiting_line,
+)
 from vtloop.diagnosis.chains import Link, Place, Places, await_chain, one_line, plain_name
 from vtloop.diagnosis.cycles import circles
-from vtloop.diagnosis.graph import HELD, IN_LINE, CycleStep, TaskWait, Thing, UnreadError, Wait, WaitGraph
+from vtloop.diagnosis.graph import HELD, IN_LINE, MOST, CycleStep, TaskWait, Thing, UnreadError, Wait, WaitGraph
 from vtloop.diagnosis.holders import Holders
 from vtloop.diagnosis.names import Namer
-from vtloop.diagnosis.noted import noted_of
+from vtloop.diagnosis.noted import NOTHING, holders_of, noted_of
 from vtloop.diagnosis.targets import Target, target_of, tasks_behind, untouched
 
 __all__ = ["TaskWait", "UnreadError", "Wait", "WaitGraph", "capture", "unread_errors"]
@@ -28,6 +35,7 @@ _ALL_AT_ONCE = ("Event", "Barrier", "Queue.join")
 _BARE = ("task", "gather", "shield", "wait", "wait_for", "as_completed", "sleep", "executor call")
 _MOST_CYCLES = 10
 _NAME_TRIES = 3
+_MOST_NAMELESS = 20
 _LONGEST_NAME = 80
 _UNNAMED_KINDS = ("task", "sleep", "executor call")
 
@@ -103,14 +111,14 @@ class _Capture:
         self.places = Places()
         self.seen = [_Seen(task, self.places) for task in tasks]
         # Keyed by identity, only ever looked up: the tasks are alive as long as `seen` is.
-        self.index = {id(task): i for i, task in enumerate(tasks)}
-        self.by_waiter = {id(s.waiter): i for i, s in enumerate(self.seen) if s.target is not None}
+        self.index = {identity(task): i for i, task in enumerate(tasks)}
+        self.by_waiter = {identity(s.waiter): i for i, s in enumerate(self.seen) if s.target is not None}
         self.handles: dict[int, int] | None = None
         self.completions: dict[int, list[int]] | None = None
         self.sharing: dict[int, list[int]] = {}
         for i, seen in enumerate(self.seen):
             if seen.target is not None:
-                self.sharing.setdefault(id(seen.target.primitive), []).append(i)
+                self.sharing.setdefault(identity(seen.target.primitive), []).append(i)
         self.labels = _labels(self.seen)
         locks = any(s.target is not None and s.target.kind in HELD for s in self.seen)
         self.holders = Holders([s.chain for s in self.seen], self.places, locks)
@@ -118,10 +126,11 @@ class _Capture:
         self.waiters: dict[int, set[int]] = {}
         for i, seen in enumerate(self.seen):
             if seen.target is not None and seen.target.kind == "Lock":
-                self.waiters.setdefault(id(seen.target.primitive), set()).add(i)
+                self.waiters.setdefault(identity(seen.target.primitive), set()).add(i)
         self.held: dict[int, tuple[tuple[str, ...], tuple[int, ...], bool]] = {}
         self.things: dict[tuple[int, str], Thing] = {}
         self.list: list[Thing] = []
+        self.alike: dict[tuple[object, ...], int] = {}
         self.stacks: dict[tuple[object, ...], tuple[int, tuple[Place, ...]]] = {}
 
     def graph(self) -> WaitGraph:
@@ -131,7 +140,7 @@ class _Capture:
     def _task_wait(self, index: int, seen: _Seen) -> TaskWait:
         places = tuple([self.places.of_frame(link) for link in seen.chain])
         wait = self._wait(index, seen.target) if seen.target is not None else None
-        key = (seen.state, wait.kind if wait else None, *map(id, places))
+        key = (seen.state, wait.kind if wait else None, *map(identity, places))
         stack, chain = self.stacks.setdefault(key, (len(self.stacks), places))
         return TaskWait(
             index,
@@ -148,7 +157,7 @@ class _Capture:
 
     def _wait(self, index: int, target: Target) -> Wait:
         limit = self.holders.limit_of(index, self.seen[index].task)
-        name = self.names.get(id(target.primitive))
+        name = self.names.get(identity(target.primitive))
         if target.via_condition and name:
             name = f"of Condition {name}"
         thing = self._thing(target, name)
@@ -156,9 +165,9 @@ class _Capture:
         taken = ambiguous = by_hand = False
         if target.kind in HELD:
             primitive: Any = target.primitive
-            if id(primitive) not in self.held:
-                self.held[id(primitive)] = self._holders_of(primitive, thing)
-            labels, waits_on, by_hand = self.held[id(primitive)]
+            if identity(primitive) not in self.held:
+                self.held[identity(primitive)] = self._holders_of(target.kind, primitive)
+            labels, waits_on, by_hand = self.held[identity(primitive)]
             ambiguous = not labels and self.holders.candidates(primitive) > 1
             taken = target.kind == "CapacityLimiter" or _is_taken(primitive)
         else:
@@ -166,27 +175,27 @@ class _Capture:
         held = (labels, waits_on, limit, taken, ambiguous, by_hand)
         return Wait(target.kind, name, target.detail, *held, target.library, thing)
 
-    def _holders_of(self, primitive: object, thing: int | None) -> tuple[tuple[str, ...], tuple[int, ...], bool]:
+    def _holders_of(self, kind: str, primitive: object) -> tuple[tuple[str, ...], tuple[int, ...], bool]:
         """Labels and indexes of those who hold a lock (a task that has ended has no index), and whether by hand."""
         owners = anyio_waits.owners(primitive)
         if owners is not None:
-            held_by = tuple(sorted(self.index[id(task)] for task in owners if id(task) in self.index))
-            others = [task for task in owners if id(task) not in self.index]
-            names = sorted(_named(task.get_name(), not task.done()) for task in others)
+            held_by = tuple(sorted(self.index[identity(task)] for task in owners if identity(task) in self.index))
+            unseen = [task for task in owners if identity(task) not in self.index]
+            names = sorted(_named(task.get_name(), not task.done()) for task in unseen)
             return (*[self.labels[i] for i in held_by], *names), held_by, True
-        held_by = self.holders.of(primitive, self.waiters.get(id(primitive), set()))
-        if held_by or thing is None or not _is_taken(primitive):
+        held_by = self.holders.of(primitive, self.waiters.get(identity(primitive), set()))
+        if held_by or not _is_taken(primitive):
             return tuple([self.labels[i] for i in held_by]), held_by, False
-        noted = self.list[thing].noted
+        noted, by_hand = holders_of(kind, primitive)
         labels, others, indexes = list[str](), list[str](), list[int]()
-        for name in noted.holders:
+        for name in noted:
             called = [i for i, seen in enumerate(self.seen) if seen.task.get_name() == name]
             if len(called) == 1:
                 labels.append(self.labels[called[0]])
                 indexes.append(called[0])
             else:  # several tasks have that name, or the task is not among those given
                 others.append(_named(name, self._lives(name)))
-        return (*labels, *others), tuple(sorted(indexes)), noted.by_hand
+        return (*labels, *others), tuple(sorted(indexes)), by_hand
 
     def _lives(self, name: str) -> bool:
         return any(task.get_name() == name for task in asyncio.all_tasks(self.seen[0].task.get_loop()))
@@ -195,10 +204,11 @@ class _Capture:
         """The number of the primitive a task waits for; None for what is no object of its own."""
         if target.primitive is None or target.kind in _BARE:
             return None
-        key = id(target.primitive), target.kind  # a queue has a line of getters and one of putters
+        key = identity(target.primitive), target.kind  # a queue has a line of getters and one of putters
         known = self.things.get(key)
         if known is None:
-            noted = noted_of(target.kind, target.primitive, self.places)
+            alike = self.alike[target.spot] = self.alike.get(target.spot, 0) + 1
+            noted = noted_of(target.kind, target.primitive, self.places) if alike <= MOST else NOTHING
             line, still = self._line(target), untouched(target)
             known = Thing(len(self.list), target.kind, target.library, name, line, still, noted)
             self.things[key] = known
@@ -208,15 +218,15 @@ class _Capture:
     def _line(self, target: Target) -> tuple[int, ...]:
         """Who waits for a primitive, in its own order."""
         if target.kind not in IN_LINE and target.kind not in _ALL_AT_ONCE:
-            return tuple(self.sharing[id(target.primitive)])
+            return tuple(self.sharing[identity(target.primitive)])
         line = anyio_waits.line if target.library == "anyio" else waiting_line
-        found = [self.by_waiter.get(id(future)) for future in line(target.kind, target.primitive)]
+        found = [self.by_waiter.get(identity(future)) for future in line(target.kind, target.primitive)]
         return tuple([i for i in found if i is not None])
 
     def _tasks_behind(self, target: Target) -> tuple[int, ...]:
         if target.kind == "as_completed" and not target.futures:
             return self._completed_by(target.primitive)
-        found = {self.index.get(id(task)) for task in tasks_behind(target.futures)}
+        found = {self.index.get(identity(task)) for task in tasks_behind(target.futures)}
         if target.handle is not None:
             found.add(self._by_handle(target.handle))
         return tuple(sorted(i for i in found if i is not None))
@@ -226,8 +236,8 @@ class _Capture:
         if self.completions is None:
             self.completions = {}
             for i, seen in enumerate(self.seen):
-                self.completions.setdefault(id(completion_queue(seen.task)), []).append(i)
-        return tuple(self.completions.get(id(queue), ()))
+                self.completions.setdefault(identity(completion_queue(seen.task)), []).append(i)
+        return tuple(self.completions.get(identity(queue), ()))
 
     def _by_handle(self, handle: object) -> int | None:
         """The task that an anyio handle stands for."""
@@ -236,19 +246,21 @@ class _Capture:
             for i, seen in enumerate(self.seen):
                 found = anyio_waits.task_handle(frame_locals(seen.chain[0].frame)) if seen.chain else None
                 if found is not None:
-                    self.handles[id(found)] = i
-        return self.handles.get(id(handle))
+                    self.handles[identity(found)] = i
+        return self.handles.get(identity(handle))
 
     def _find_names(self) -> dict[int, str]:
         """One name per primitive, the same in every sentence, found from the first waiters that know one."""
         namer, names, tries = Namer(), {}, dict[int, int]()
+        nameless: dict[tuple[object, ...], int] = {}
         shared: dict[str, list[object]] = {}
         for seen in self.seen:
             target = seen.target
             if target is None or target.kind in _UNNAMED_KINDS or target.primitive is None:
                 continue
-            key = id(target.primitive)
-            if key in names or tries.get(key, 0) >= _NAME_TRIES:
+            key = identity(target.primitive)
+            # Thousands may wait at one place for what nothing there has a name for: a few of them are enough to know.
+            if key in names or tries.get(key, 0) >= _NAME_TRIES or nameless.get(target.spot, 0) >= _MOST_NAMELESS:
                 continue
             tries[key] = tries.get(key, 0) + 1
             frames = [link.frame for link in seen.chain if not self.places.is_internal(link.code)]
@@ -259,6 +271,8 @@ class _Capture:
                 names[key] = name
                 if target.kind in HELD:
                     shared.setdefault(name, []).append(target.via_condition or target.primitive)
+            else:
+                nameless[target.spot] = nameless.get(target.spot, 0) + 1
         self._tell_apart(namer, names, shared)
         return names
 
@@ -277,7 +291,8 @@ class _Capture:
             better = [namer.name(p, frames) for p in primitives] if len(primitives) <= 100 else []
             distinct = None not in better and len(set(better)) == len(primitives)
             for number, primitive in enumerate(primitives):
-                key = next((k for k in (id(primitive), id(getattr(primitive, "_lock", None))) if k in names), None)
+                either = identity(primitive), identity(getattr(primitive, "_lock", None))
+                key = next((k for k in either if k in names), None)
                 if key is not None:
                     names[key] = str(better[number]) if distinct else f"{name}#{number + 1}"
 
