@@ -82,14 +82,18 @@ class TaskRegistry:
         self._tasks.append(task)
         self.made += 1
         if len(self._tasks) > self._sweep_at:
-            kept = []
-            for held in self._tasks:
-                if not held.done() or exception_unread(held):
-                    kept.append(held)
-                else:
-                    asyncio._unregister_task(held)
-            self._tasks = kept
-            self._sweep_at = 2 * len(kept) + 64
+            self.sweep()
+
+    def sweep(self, cancelled: bool = True) -> None:
+        """Let go of the done tasks, so that what their end brings about can happen; ``cancelled`` ones too, or not."""
+        kept = []
+        for held in self._tasks:
+            if not held.done() or exception_unread(held) or (not cancelled and held.cancelled()):
+                kept.append(held)
+            else:
+                asyncio._unregister_task(held)
+        self._tasks = kept
+        self._sweep_at = 2 * len(kept) + 64
 
     def pending(self) -> list[asyncio.Task[Any]]:
         """The tasks that are not done, in order of creation."""
