@@ -325,6 +325,36 @@ async def mock_not_awaited() -> None:
     save.assert_awaited_once()
 
 
+@mistake("`reply.status` is an AsyncMock still: give it a value, `reply.status = ...`")
+async def compared_mock() -> None:
+    client = AsyncMock()
+    reply = await client.get("/")
+    print(reply.status >= 400)
+
+
+@mistake("the `side_effect` values of this mock are used up: it was called once more than it has values")
+async def mock_that_is_used_up() -> None:
+    get = AsyncMock(side_effect=[1])
+    await get()
+    await get()
+
+
+@mistake("the `side_effect` values of this mock are used up: it was called once more than it has values")
+async def plain_mock_that_is_used_up() -> None:
+    get = Mock(side_effect=[1])
+    get()
+    get()
+
+
+@mistake("what is awaited here is not asyncio's: it is for another library's loop, or yields values by hand")
+async def foreign_awaitable() -> None:
+    class Yields:
+        def __await__(self) -> Any:
+            yield "trio"
+
+    await Yields()
+
+
 # -- the wrong kind of thing -------------------------------------------------------------------------------------
 
 
@@ -626,6 +656,11 @@ async def plain_assertion() -> None:
 @other
 async def mock_not_called() -> None:
     AsyncMock().assert_awaited_once()
+
+
+@other
+async def stop_raised_by_a_side_effect() -> None:
+    await AsyncMock(side_effect=StopAsyncIteration)()
 
 
 @other

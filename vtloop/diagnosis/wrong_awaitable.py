@@ -295,6 +295,38 @@ def _threadsafe(case: Case) -> str | None:
     return _not_called(case, node, case.local("coro")) if node is not None else None
 
 
+# -- more of mocks ---------------------------------------------------------------------------------------------------
+
+
+def _compared_mock(case: Case) -> str | None:
+    """``'>=' not supported between instances of 'AsyncMock' and 'int'``"""
+    node = case.site.node
+    if not case.site.direct or not isinstance(node, ast.Compare) or len(node.ops) != 1:
+        return None
+    mocks = [side for side in (node.left, node.comparators[0]) if is_mock(case.site.value(side))]
+    if len(mocks) != 1 or isinstance(mocks[0], ast.Name):
+        return None
+    text = case.site.text(mocks[0])
+    return case.told(
+        f"`{text}` is {article(kind_of(case.site.value(mocks[0])))} still: give it a value, `{text} = ...`"
+    )
+
+
+def _used_up(case: Case) -> str | None:
+    """``StopAsyncIteration`` or ``StopIteration``, out of a mock"""
+    mock = case.local("self")
+    if not is_mock(mock) or not hasattr(type(case.local("effect")), "__next__"):
+        return None
+    return case.told("the `side_effect` values of this mock are used up: it was called once more than it has values")
+
+
+def _bad_yield(case: Case) -> str:
+    """``Task got bad yield: ...``"""
+    return case.told(
+        "what is awaited here is not asyncio's: it is for another library's loop, or yields values by hand"
+    )
+
+
 _T, _R = (TypeError,), (RuntimeError,)
 _PROTOCOL = "object does not support the"
 RULES = tuple(
@@ -315,5 +347,8 @@ RULES = tuple(
         (_T, r"'coroutine' object is not callable", _in_executor),
         (_R, r"TaskGroup <TaskGroup.*> has not been entered", _group_outside),
         (_R, r"TaskGroup <TaskGroup.*> is finished", _group_over),
+        (_T, r"'.+' not supported between instances of .*'(Async|Magic)?Mock'", _compared_mock),
+        ((StopAsyncIteration, StopIteration), r"", _used_up),
+        (_R, r"Task got bad yield: ", _bad_yield),
     )
 )
