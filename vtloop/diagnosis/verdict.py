@@ -145,7 +145,9 @@ def hang(
     lines = [what, _still_running(still)]
     if cancel:
         names = listed([one_line(task.get_name()) for task in cancel])
-        lines.append(f"Nothing alive can wake {names} either; only a cancel could end {'them' if cancel[1:] else 'it'}.")
+        lines.append(
+            f"Nothing alive can wake {names} either; only a cancel could end {'them' if cancel[1:] else 'it'}."
+        )
     data = {
         "live": [one_line(task.get_name()) for task in still],
         "cancel": [one_line(task.get_name()) for task in cancel],
@@ -264,11 +266,11 @@ def _verdict(
 
 def _suspicions(snapshot: Snapshot, graph: WaitGraph) -> list[Suspicion]:
     """What may explain the waits that nobody who is left will end: first what main waits for in the end."""
-    task, order = graph.main, list[int]()
-    while task is not None and task.wait is not None and task.index not in order:
-        order.append(task.index)
+    task, way = graph.main, dict[int, None]()
+    while task is not None and task.wait is not None and task.index not in way:
+        way[task.index] = None
         task = graph.tasks[task.wait.waits_on[0]] if task.wait.waits_on else None
-    order = order[-1:] + [i for i in range(len(graph.tasks)) if i not in order[-1:]]
+    order = list(way)[-1:] + [i for i in range(len(graph.tasks)) if i not in way]
     pending = [task for task in snapshot.tasks if not task.done()]
     found = []
     for index in order[:_MOST_ROOTS]:
