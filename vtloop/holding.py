@@ -59,6 +59,8 @@ class Nesting(NamedTuple):
     code: CodeType | None
     lasti: int
     time_ns: int
+    asked: int
+    """The take in which it asked for it: a later one than that of what it holds, if it was suspended in between."""
     epoch: int
     """How many futures made by the program's own code were known to be done."""
 
@@ -90,6 +92,7 @@ class Holding:
         self.watching = False
         self.epoch: Callable[[], int] = int
         self._by_task: dict[int, list[Held]] = {}
+        self._asked: dict[int, int] = {}  # by task: the take in which it began to wait for a lock
         self._limits: dict[int, int] = {}  # by task: how many timeouts it is inside of
         self._alike: dict[Any, int] = {}
         self._links = self._channels = 0
@@ -108,7 +111,7 @@ class Holding:
         entry.owner = task
         if not task:
             return
-        lock = entry.number
+        lock, asked = entry.number, self._asked.pop(task, take)
         held = self._by_task.get(task)
         if held is None:
             held = self._by_task[task] = []
@@ -119,10 +122,14 @@ class Holding:
             tried = entry.tried == take
             nests = self.locks[lock - 1].exclusive and any(self.locks[one.lock - 1].exclusive for one in held)
             if nests and not tried and not self._limits.get(task):
-                self._nest(Nesting(task, label, tuple(held), lock, take, code, lasti, time_ns, 0))
+                self._nest(Nesting(task, label, tuple(held), lock, take, code, lasti, time_ns, asked, 0))
         held.append(Held(lock, take, code, lasti))
         if self.watching:
             self.look(lock)
+
+    def asks(self, take: int, task: int) -> None:
+        """``task`` begins to wait for a lock."""
+        self._asked[task] = take
 
     def released(self, entry: Any, take: int, task: int, wakes: bool) -> None:
         """``task`` has released what ``entry`` notes, which wakes the next waiter or not."""

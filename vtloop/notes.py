@@ -153,6 +153,8 @@ class Notes:
         if kind == "acquire" or kind == "release":
             self._number = getattr(task, "_number", 0)
             entry.holder = Holder(name, found, lasti, not entered) if kind == "acquire" else None
+        elif kind == "asked":
+            self.holding.asks(raw[3], getattr(task, "_number", 0))
         elif self.holding.watching:
             if kind in _PUTS:
                 self.holding.write(entry)

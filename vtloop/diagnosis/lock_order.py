@@ -122,6 +122,14 @@ def _may_close(circle: Sequence[_Step], holding: Any) -> bool:
     return any(holding.locks[held.lock - 1].across for _, held in circle)
 
 
+def _danger(circle: Sequence[_Step]) -> str:
+    """Who would deadlock: one task more if nobody was suspended between its two locks, but only with both."""
+    between = any(nesting.asked > held.take for nesting, held in circle)
+    count = len(circle) if between else len(circle) + 1
+    number = {2: "two", 3: "three", 4: "four"}.get(count, str(count))
+    return f"{number} tasks doing so at once {'would' if between else 'could'} deadlock"
+
+
 def _warned(circle: Sequence[_Step], notes: Any) -> Warned:
     """The suspicion in words."""
     names = LockNames(circle, notes.holding.locks)
@@ -146,8 +154,7 @@ def _warned(circle: Sequence[_Step], notes: Any) -> Warned:
                 "taken_at": str(before) if before is not None else None,
             }
         )
-    numbers = {2: "two", 3: "three", 4: "four"}
-    tasks = f"{numbers.get(len(circle), len(circle))} tasks doing so at once would deadlock"
+    tasks = _danger(circle)
     text = f"locks {both} were taken {how}: {', '.join(takes)}; {tasks}"
     report = [
         f"suspicion: locks {both} were taken {how}",
