@@ -17,6 +17,7 @@ It must never warn where in doubt.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -41,7 +42,8 @@ def suspicions(notes: Any) -> list[Warned]:
     if notes is None:
         return []
     holding = notes.holding
-    if not holding.nestings or holding.foreign or not notes.line.log:
+    ours = notes.loop._task_factory in (None, getattr(asyncio, "eager_task_factory", None))
+    if not holding.nestings or holding.foreign or not ours or not notes.line.log:
         return []
     steps = _in_circles(
         [(one, held) for one in holding.nestings for held in one.held if holding.locks[held.lock - 1].exclusive]
