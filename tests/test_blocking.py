@@ -750,8 +750,8 @@ def test_what_is_replaced_looks_as_before() -> None:
     assert list(inspect.signature(threading.Event.wait).parameters) == ["self", "timeout"]
     assert list(inspect.signature(threading.Thread.join).parameters) == ["self", "timeout"]
     assert list(inspect.signature(subprocess.Popen.communicate).parameters) == ["self", "input", "timeout"]
-    for owner, name, original, ours in blocking_calls._REPLACED:
-        assert vars(owner)[name] is ours
+    for owner, name, original, ours in blocking_calls._replaced:
+        assert getattr(owner, name) is ours
         assert ours.__wrapped__ is original
         assert ours.__name__ == original.__name__
 

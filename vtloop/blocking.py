@@ -1,9 +1,9 @@
 """Blocking calls: which are held against the program, and what becomes of one.
 
-The calls themselves are seen by `vtloop.blocking_calls` (and `vtloop.blocking_buster`); both ask here.  A call counts
-only in the thread of a running loop whose ``blocking`` option is not "allow", when the program made it during a step:
-not vtloop's own waits, not what a debugger, an import, a finalizer or the start of a thread does.  It must never look
-at anything while no call is seen: a run that blocks nowhere pays nothing.
+The calls themselves are seen by `vtloop.blocking_calls`, `vtloop.blocking_acts` and `vtloop.blocking_buster`, which ask
+here.  A call counts only in the thread of a running loop whose ``blocking`` option is not "allow", when the program
+made it during a step: not vtloop's own waits, not what a debugger, an import, a finalizer or the start of a thread
+does.  It must never look at anything while no call is seen: a run that blocks nowhere pays nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vtloop.errors import BlockingCallError
 from vtloop.state import LoopState
 from vtloop.warned import Warned
 
-__all__ = ["ALLOWED", "blocked", "guarded", "is_library", "let_through", "program_frames", "swallowed"]
+__all__ = ["ALLOWED", "blocked", "guarded", "in_memory", "is_library", "let_through", "program_frames", "swallowed"]
 
 ALLOWED: tuple[tuple[str, tuple[str, ...]], ...] = (
     # What a module does when it is imported happens once a process: a second run would not see it.
@@ -65,7 +65,7 @@ ALLOWED: tuple[tuple[str, tuple[str, ...]], ...] = (
 _OWN = os.path.dirname(__file__) + os.sep
 _WAITING = tuple(_OWN + name for name in ("threads.py", "handover.py", "watchdog.py"))  # where the loop itself waits
 _TURNS = _OWN + "turns.py"
-_CALLS = _OWN + "blocking_calls.py"
+_CALLS = (_OWN + "blocking_calls.py", _OWN + "blocking_acts.py")
 _STDLIB = os.path.dirname(threading.__file__) + os.sep
 _PACKAGES = tuple({sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")})
 _LIBRARY, _PACKAGE, _PROGRAM = "library", "package", "program"
@@ -97,8 +97,8 @@ def program_frames(frame: FrameType | None) -> list[FrameType] | None:
         if file.startswith(_OWN):
             if file == _TURNS or (not found and file in _WAITING):
                 break
-            if found and file == _CALLS:
-                return None  # a wait that is seen as a whole, at work
+            if found and file in _CALLS:
+                return None  # a call that is seen as a whole, at work
         else:
             allowed = (_files.get(file) or _look_at(file)).allowed
             if name == "__del__" or (allowed is not None and (not allowed or name in allowed)):
@@ -125,6 +125,11 @@ def _look_at(file: str) -> _File:
 def is_library(frame: FrameType) -> bool:
     """Whether the code of ``frame`` is the standard library's."""
     return _look_at(frame.f_code.co_filename).whose is _LIBRARY
+
+
+def in_memory(database: Any) -> bool:
+    """Whether this argument of ``sqlite3.connect`` names no file."""
+    return isinstance(database, str) and (database in ("", ":memory:") or "mode=memory" in database)
 
 
 def _own_line(frames: Iterable[FrameType]) -> FrameType | None:

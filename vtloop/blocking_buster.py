@@ -30,7 +30,7 @@ from vtloop.blocking_names import instead_of, waiting_call
 from vtloop.blocking_patience import ended_soon
 from vtloop.state import LoopState
 
-__all__ = ["MISSING", "activate", "in_memory", "is_installed", "unseen"]
+__all__ = ["MISSING", "activate", "is_installed", "unseen"]
 
 MISSING = (
     "blockbuster is not installed (pip install 'vtloop[blocking]'): blocking calls of sockets and file descriptors, "
@@ -179,11 +179,6 @@ def _poll(fd: int, writing: bool) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLOUT if writing else select.POLLIN)
     return bool(poll.poll(0))
-
-
-def in_memory(database: Any) -> bool:
-    """Whether this argument of ``sqlite3.connect`` names no file."""
-    return isinstance(database, str) and (database in ("", ":memory:") or "mode=memory" in database)
 
 
 def _in_memory(which: Any, *_: Any, **__: Any) -> bool:

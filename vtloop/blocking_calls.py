@@ -1,9 +1,10 @@
 """The blocking calls themselves: where each is seen, and how long it may take before it counts.
 
-`watch` is called by a loop that minds them (`vtloop.blocking`) when it begins to run.  On first use one audit hook is
-installed, and a few functions of the standard library are replaced for good by ones that ask whether a guarded loop
-runs in this thread; anywhere else they only call the original.  A call that would not block is never refused: one on
-something that is there already, one that must not wait, and one that is about to end (`vtloop.blocking_patience`).
+`watch` is called by a loop that minds them (`vtloop.blocking`) when it begins to run.  On first use a few functions of
+the standard library are replaced for good by ones that ask whether a guarded loop runs in this thread; anywhere else
+they only call the original.  This file has those that wait, `vtloop.blocking_acts` those that act.  A call that would
+not block is never refused: one on something that is there already, one that must not wait, and one that is about to
+end (`vtloop.blocking_patience`).
 """
 
 from __future__ import annotations
@@ -14,21 +15,20 @@ import concurrent.futures
 import contextlib
 import functools
 import gc
-import ipaddress
 import os
 import select
 import selectors
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from types import CellType, FrameType, FunctionType, MethodType
+from types import CellType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from vtloop import blocking_buster
 from vtloop.blocking import blocked, guarded, program_frames
+from vtloop.blocking_acts import acts
 from vtloop.blocking_names import instead_of, method_name, waiting_call
 from vtloop.blocking_patience import ended_soon, left_of
 from vtloop.handles import Handle
@@ -38,7 +38,6 @@ from vtloop.state import LoopState
 __all__ = ["watch"]
 
 _sleep_really = time.sleep
-_NETWORK = (socket.AF_INET, socket.AF_INET6)
 _running = asyncio._get_running_loop
 _ident = _thread.get_ident
 
@@ -247,93 +246,9 @@ def _poll_child(pid: int, options: int, seconds: float) -> tuple[int, int] | Non
         _sleep_really(0.002)
 
 
-# -- what the interpreter announces ----------------------------------------------------------------------------------
-
-
-def _audited_sleep(loop: LoopState, frames: list[FrameType], args: tuple[Any, ...]) -> None:
-    if _is_length(args[0]):  # a `time.sleep` that was bound where nobody can replace it
-        _refuse_sleep(loop, frames, args[0])
-
-
-def _audited_lookup(name: str) -> Callable[[LoopState, list[FrameType], tuple[Any, ...]], None]:
-    def look(loop: LoopState, frames: list[FrameType], args: tuple[Any, ...]) -> None:
-        host = args[0][0] if name == "getnameinfo" and isinstance(args[0], tuple) else args[0]
-        if host in (None, "", b"") or (name != "gethostbyaddr" and name != "getnameinfo" and _is_address(host)):
-            return  # no name to look up
-        call = f"socket.{name}"
-        blocked(loop, frames, call, instead_of(call), f"{call}({host!r})")
-
-    return look
-
-
-def _is_address(host: Any) -> bool:
-    try:
-        ipaddress.ip_address(host.decode() if isinstance(host, bytes) else host)
-    except ValueError:
-        return False
-    return True
-
-
-def _audited_connect(loop: LoopState, frames: list[FrameType], args: tuple[Any, ...]) -> None:
-    sock, address = args
-    # Between processes of this machine, and without a connection to make, nothing waits.
-    if sock.gettimeout() != 0 and sock.family in _NETWORK and sock.type != socket.SOCK_DGRAM:
-        call = "socket.socket.connect"
-        blocked(loop, frames, call, instead_of(call), f"{call}({address!r})")
-
-
-def _audited_process(loop: LoopState, frames: list[FrameType], args: tuple[Any, ...]) -> None:
-    words = args[1]
-    if isinstance(words, (list, tuple)):
-        words = " ".join(map(str, words))
-    call, _ = waiting_call(frames, "subprocess.Popen")
-    blocked(loop, frames, call, instead_of(call), f"{call}({_brief(words)})")
-
-
-def _audited_plainly(call: str) -> Callable[[LoopState, list[FrameType], tuple[Any, ...]], None]:
-    def look(loop: LoopState, frames: list[FrameType], args: tuple[Any, ...]) -> None:
-        what = args[0] if args else None
-        if call == "sqlite3.connect" and blocking_buster.in_memory(what):
-            return
-        blocked(loop, frames, call, instead_of(call), f"{call}({'' if what in (None, '') else _brief(what)})")
-
-    return look
-
-
-def _brief(value: Any) -> str:
-    text = repr(value) if isinstance(value, (str, bytes, int)) else type(value).__name__
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-_AUDITED: dict[str, Callable[[LoopState, list[FrameType], tuple[Any, ...]], None]] = {
-    "time.sleep": _audited_sleep,  # announced since Python 3.13
-    **{f"socket.{n}": _audited_lookup(n) for n in ("getaddrinfo", "gethostbyname", "gethostbyaddr", "getnameinfo")},
-    "socket.connect": _audited_connect,
-    "subprocess.Popen": _audited_process,
-    "os.system": _audited_plainly("os.system"),
-    "builtins.input": _audited_plainly("input"),
-    "sqlite3.connect": _audited_plainly("sqlite3.connect"),
-}
-
-
-# Hot: called for every audit event of the process, about 80 ns; what it does not know it leaves at once.
-def _audit(event: str, args: tuple[Any, ...]) -> None:
-    look = _AUDITED.get(event)
-    if look is not None and (loop := guarded()) is not None:
-        frame = sys._getframe(1)
-        if frame.f_code.co_filename in _OWN_FILES:
-            return  # looked at already, or a moment of our own
-        frames = program_frames(frame)
-        if frames is not None:
-            look(loop, frames, args)
-
-
-_OWN_FILES = (__file__, blocking_buster.__file__)
-
-
 # -- installing ------------------------------------------------------------------------------------------------------
 
-_REPLACED: tuple[tuple[Any, str, Any, Any], ...] = (
+_WAITS: tuple[tuple[Any, str, Any, Any], ...] = (
     (time, "sleep", _sleep_really, _sleep),
     (threading.Condition, "wait", _condition_wait, _wait),
     (threading.Thread, "join", _thread_join, _join),
@@ -349,10 +264,10 @@ _REPLACED: tuple[tuple[Any, str, Any, Any], ...] = (
     *(((os, "waitpid", _real_waitpid, functools.wraps(_real_waitpid)(_waitpid)),) if _real_waitpid else ()),
 )
 
-_installed = False
+_replaced: list[tuple[Any, str, Any, Any]] = []  # once installed: the owner, the name, the original, ours
 
 
-# Hot: called once a run.
+# Hot: called once a run, about 0.07 us.
 def watch(loop: LoopState) -> None:
     """See to it that the blocking calls of ``loop``, which is about to run, are seen."""
     if time.sleep is not _sleep:
@@ -361,23 +276,30 @@ def watch(loop: LoopState) -> None:
 
 def _install() -> None:
     """Replace what is as Python made it; what somebody else has replaced is theirs until they put it back."""
-    global _installed
-    for owner, name, original, ours in _REPLACED:
-        if vars(owner)[name] is original:
+    first = not _replaced
+    if first:
+        _replaced.extend([*_WAITS, *acts()])
+    for owner, name, original, ours in _replaced:
+        if getattr(owner, name) is original:
             setattr(owner, name, ours)
-    if not _installed:
-        _installed = True
-        sys.addaudithook(_audit)
-        _rebind()
+    if first:
+        _rebind({id(original): ours for owner, _, original, ours in _replaced if isinstance(owner, ModuleType)})
         blocking_buster.activate()
 
 
-def _rebind() -> None:
-    """Replace ``time.sleep`` in the modules that have bound it by ``from time import sleep``."""
+def _rebind(replaced: dict[int, Any]) -> None:
+    """Replace functions in the modules that have bound them by ``from time import sleep``; what is imported later
+    binds ours.
+    """
     for name, module in list(sys.modules.items()):
         names = getattr(module, "__dict__", None)
-        if names is None or name == "time" or name.partition(".")[0] == "vtloop":
+        if names is None or name in _ORIGINALS or name.partition(".")[0] == "vtloop":
             continue
         for key, value in list(names.items()):
-            if value is _sleep_really:
-                names[key] = _sleep
+            ours = replaced.get(id(value))
+            if ours is not None:
+                names[key] = ours
+
+
+_ORIGINALS = ("time", "select", "posix", "nt", "builtins", "_socket", "_sqlite3")
+"""Modules that have the functions from C, and whose names stand in `_replaced`, or are asked for by nobody."""
