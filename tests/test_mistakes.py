@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,9 +25,25 @@ from vtloop.diagnosis.mistakes import HINT, advice_for, never_awaited, note_mist
 pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 
 
+failures: list[BaseException] = []
+
+
 @pytest.fixture(autouse=True)
 def coroutines_left() -> Iterator[None]:
     """What the programs never await goes at the end of its test, without a word."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        for error in failures:
+            for each in (error, error.__cause__, error.__context__, *getattr(error, "exceptions", ())):
+                if each is not None:
+                    traceback.clear_frames(each.__traceback__)
+        failures.clear()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_is_garbage_still() -> Iterator[None]:
+    """Likewise, for what only the collector finds."""
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -65,6 +82,7 @@ def failure_of(program: Program) -> BaseException:
     try:
         vtloop.run(program, blocking="allow", leaks="allow")
     except BaseException as error:
+        failures.append(error)
         return error
     raise AssertionError("the program does not fail")
 
@@ -797,6 +815,7 @@ def test_a_failure_that_was_found_tells_the_hint_in_report_and_data() -> None:
     assert hint.startswith(f"`fetch()` {MISSING}")
 
 
+@pytest.mark.slow
 def test_the_command_line_shows_the_hint(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text("async def fetch(): return {}\n\n\nasync def main():\n    return fetch()['a']\n")
