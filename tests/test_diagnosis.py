@@ -584,6 +584,75 @@ def test_a_task_without_a_frame_of_its_own_waits_for_what_main_calls_it() -> Non
     assert "queues.py" not in report
 
 
+def test_odd_objects_of_the_program_are_left_alone() -> None:
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("the diagnosis must not run code of the program")
+
+    odd = dict.fromkeys(("__eq__", "__hash__", "__repr__", "__str__", "__bool__", "__len__", "__iter__"), refuse)
+    odd |= dict.fromkeys(("__getattr__", "__getattribute__", "__getitem__", "__contains__", "keys", "items"), refuse)
+    odd["__class__"] = property(refuse)
+
+    class Slots:
+        __slots__ = iter(("gate",))
+
+    async def main() -> None:
+        kinds = [type("Odd", (base,), odd) for base in (object, dict, list, tuple)]
+        things = [kind() for kind in kinds]
+        slots = Slots()
+        await asyncio.Event().wait()
+        del things, slots
+
+    main.__globals__[1] = "no name"
+    try:
+        wait = task(graph_of(main)).wait
+    finally:
+        del main.__globals__[1]
+    assert wait is not None and (wait.kind, wait.name) == ("Event", None)
+
+
+def test_primitives_whose_own_methods_fail_are_told_all_the_same() -> None:
+    class Broken(asyncio.Queue[int]):
+        broken = False
+
+        def empty(self) -> bool:
+            if self.broken:
+                raise ValueError
+            return super().empty()
+
+    class Lock(asyncio.Lock):
+        def locked(self) -> bool:
+            raise ValueError
+
+    async def main() -> None:
+        jobs, guard = Broken(), Lock()
+
+        async def keeper() -> None:
+            async with guard:
+                await jobs.get()
+
+        async def want() -> None:
+            async with guard:
+                pass
+
+        keeping, wanting = asyncio.create_task(keeper(), name="keeper"), asyncio.create_task(want(), name="want")
+        await asyncio.sleep(0)
+        jobs.broken = True
+        await asyncio.wait([keeping, wanting])
+
+    graph = graph_of(main)
+    waits = {t.name: t.wait for t in graph.tasks if t.wait is not None}
+    assert (waits["keeper"].kind, waits["keeper"].name, waits["keeper"].detail) == ("Queue.get", "jobs", None)
+    assert (waits["want"].kind, waits["want"].holders) == ("Lock", ("keeper",))
+
+
+@pytest.mark.parametrize("stub", [None, object(), ModuleType("anyio")])
+def test_whatever_stands_for_anyio_harms_nothing(stub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("anyio", "anyio._backends._asyncio", "anyio._core._synchronization", "anyio._core._tasks"):
+        monkeypatch.setitem(sys.modules, name, stub)
+    (cycle,) = graph_of(ab_ba).cycles
+    assert len(cycle) == 2
+
+
 # Holders ------------------------------------------------------------------------------------------------------------
 
 

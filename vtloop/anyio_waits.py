@@ -103,7 +103,8 @@ def _code(module: ModuleType | None, path: str) -> CodeType | None:
 
 
 def _class(module: str, name: str) -> type | None:
-    found = vars(sys.modules[module]).get(name) if module in sys.modules else None
+    loaded = sys.modules.get(module)  # None, or anything, where a test has put it there
+    found = vars(loaded).get(name) if isinstance(loaded, ModuleType) else None
     return found if isinstance(found, type) else None
 
 
@@ -152,7 +153,7 @@ def owners(primitive: object) -> list[Task[Any]] | None:
     primitive = unadapted(primitive)
     if _is_a(primitive, "CapacityLimiter"):
         # anyio: CapacityLimiter._borrowers, a set of tasks or of what was given on whose behalf, 4.4-4.16.
-        return [b for b in tuple(getattr(primitive, "_borrowers", ())) if isinstance(b, Task)]
+        return [b for b in tuple(getattr(primitive, "_borrowers", ())) if issubclass(type(b), Task)]
     if _is_a(primitive, "Lock"):
         # anyio: Lock._owner_task: a task (4.5-4.16), or a TaskInfo that knows its task weakly (4.4).
         owner = getattr(primitive, "_owner_task", None)
@@ -226,10 +227,10 @@ def scope_deadline(task: Task[Any]) -> float | None:
     """When the nearest cancel scope around a task ends its wait; None for never."""
     # anyio: _task_states[task].cancel_scope, CancelScope._deadline, _shield and _parent_scope, 4.4-4.16.
     backend = sys.modules.get(_BACKEND)
-    states = getattr(backend, "_task_states", None)
+    states = vars(backend).get("_task_states") if isinstance(backend, ModuleType) else None
     try:
         scope = states[task].cancel_scope if states is not None and task in states else None
-    except (AttributeError, KeyError, TypeError):
+    except Exception:
         return None
     nearest = float("inf")
     for _ in range(1000):

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 from vtloop.cpython_waits import frame_locals, identity
 
@@ -127,7 +127,7 @@ def _named_among(
     visits = 0
     for key, value in list(scope.items()):
         visits += 1
-        if key.startswith(("__", ".")):
+        if type(key) is not str or key.startswith(("__", ".")):
             continue
         if _is_primitive(value):
             if key not in skip:
@@ -162,17 +162,16 @@ def _members(path: str, holder: object) -> Iterator[tuple[str, object]]:
         return
     # The methods of the plain types: a subclass's own may run code of the program.
     if issubclass(kind, dict):
-        assert isinstance(holder, dict)
-        if dict.__len__(holder) <= _LARGEST_CONTAINER:
-            for key, value in list(dict.items(holder)):
+        held = cast("dict[object, object]", holder)
+        if dict.__len__(held) <= _LARGEST_CONTAINER:
+            for key, value in list(dict.items(held)):
                 if _is_plain(key):
                     yield f"{path}[{key!r}]", value
     elif issubclass(kind, (list, tuple, deque)):
-        assert isinstance(holder, (list, tuple, deque))
-        plain = list if issubclass(kind, list) else tuple if issubclass(kind, tuple) else deque
+        plain: Any = list if issubclass(kind, list) else tuple if issubclass(kind, tuple) else deque
         fields = kind.__dict__.get("_fields", ())
-        if plain.__len__(holder) <= _LARGEST_CONTAINER:  # type: ignore[arg-type]
-            for index, value in enumerate(list(plain.__iter__(holder))):  # type: ignore[arg-type]
+        if plain.__len__(holder) <= _LARGEST_CONTAINER:
+            for index, value in enumerate(list(plain.__iter__(holder))):
                 named = type(fields) is tuple and index < len(fields)
                 yield f"{path}.{fields[index]}" if named else f"{path}[{index}]", value
     if str(kind.__module__).startswith(("asyncio", "_asyncio", "vtloop", "builtins", "contextvars")):
@@ -201,6 +200,8 @@ def _attributes(path: str, holder: object) -> Iterator[tuple[str, object]]:
             if issubclass(type(value), _NAMED_GLOBALS):
                 yield f"{path}.{key}", value
         slots = base.__dict__.get("__slots__", ())
+        if type(slots) not in (str, tuple, list, dict):
+            continue
         for slot in (slots,) if isinstance(slots, str) else tuple(slots):
             member = base.__dict__.get(slot)
             if type(member).__name__ == "member_descriptor" and member is not None:
