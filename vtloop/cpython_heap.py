@@ -46,7 +46,7 @@ CPython: yes on 3.11-3.13; from 3.14 on frames borrow references, and builds wit
 """
 
 LOCK_ACQUIRE: CodeType = asyncio.Lock.acquire.__code__
-_SUSPENDED = (CoroutineType, GeneratorType, AsyncGeneratorType)
+_ENTERABLE = frozenset({AsyncExitStack, AsyncGeneratorType, MethodType})
 _BACKEND = "anyio._backends._asyncio"
 
 
@@ -166,24 +166,24 @@ def lock_internals(lock: asyncio.Lock) -> list[Any]:
     return found
 
 
-def exits_of(suspended: object) -> list[Any]:
-    """What a suspended coroutine is inside of by ``async with``, through exit stacks and ``asynccontextmanager``."""
+def exits_of(chain: list[Any]) -> list[Any]:
+    """What suspended coroutines are inside of by ``async with``, through exit stacks and ``asynccontextmanager``."""
     found: list[Any] = []
-    todo, seen = [suspended], set[int]()
-    while todo:
-        here = todo.pop()
-        if id(here) in seen:
-            continue
-        seen.add(id(here))
-        for inner in gc.get_referents(here):
+    fresh, seen = chain, set[int]()
+    while fresh:
+        referents = gc.get_referents(*fresh)
+        fresh = []
+        for inner in referents if not _ENTERABLE.isdisjoint(map(type, referents)) else ():
             if type(inner) is AsyncExitStack:
                 # CPython: AsyncExitStack._exit_callbacks, a deque of (is_sync, callback), 3.11-3.13.
                 found += [getattr(p[1], "__self__", None) for p in getattr(inner, "_exit_callbacks", ())]
             elif type(inner) is AsyncGeneratorType:
-                todo.append(inner)
+                fresh.append(inner)
             elif type(inner) is MethodType and getattr(inner.__func__, "__name__", "") == "__aexit__":
                 found.append(inner.__self__)
                 # CPython: contextlib._AsyncGeneratorContextManager.gen, 3.11-3.13.
                 if type(inner.__self__).__module__ == "contextlib":
-                    todo.append(getattr(inner.__self__, "gen", None))
+                    fresh.append(getattr(inner.__self__, "gen", None))
+        fresh = [thing for thing in fresh if thing is not None and object.__hash__(thing) not in seen]
+        seen.update(map(object.__hash__, fresh))
     return found

@@ -8,7 +8,6 @@ never raise a verdict by the real clock.
 from __future__ import annotations
 
 import asyncio
-import gc
 import weakref
 from typing import Any
 
@@ -60,8 +59,7 @@ def _is_stuck(loop: Any, main: asyncio.Task[Any]) -> Reach | None:
         return None
     # What waits to be let go of or collected has finalizers, which may do anything.
     loop._tasks.sweep(cancelled=False)
-    gc.collect()
-    loop._aged = True
+    loop._collect_everything()
     found = judge(loop, ends=True)
     return found if found.of(main) == "stuck" else None
 

@@ -15,7 +15,7 @@ from vtloop.diagnosis.reapers import CANCELS, ENDS, RELEASES, abilities
 __all__ = ["judge"]
 
 
-def judge(loop: Any, *, roots: Iterable[Any] = (), ends: bool = False) -> Reach:
+def judge(loop: Any, *, roots: Iterable[Any] = (), ends: bool = False, collect: bool = True) -> Reach:
     """Who could still wake the pending tasks of ``loop``; see `vtloop.diagnosis.reach.reach`.
 
     Args:
@@ -23,13 +23,14 @@ def judge(loop: Any, *, roots: Iterable[Any] = (), ends: bool = False) -> Reach:
         roots: What counts as alive besides.
         ends: Whether code that could end the run, as ``sys.exit()`` does, frees everybody: for whoever waits for an
             end that such code could bring.
+        collect: Whether garbage is collected first, see `reach`.
     """
-    found = reach(loop, roots=roots)
+    found = reach(loop, roots=roots, collect=collect)
     if not found.stuck and not found.cancel:
         return found
     able = abilities(found.used)
     if RELEASES in able and found.locks:
-        found = reach(loop, roots=roots, trust_holders=False)
+        found = reach(loop, roots=roots, trust_holders=False, collect=collect)
     if ends and ENDS in able:
         return Reach(live=(*found.live, *found.cancel, *found.stuck))
     if CANCELS in able:
