@@ -17,6 +17,7 @@ from typing import Any
 
 from vtloop.cpython_waits import future_waited_for
 from vtloop.diagnosis import verdict
+from vtloop.diagnosis.heap import old_objects
 from vtloop.errors import VtloopError
 from vtloop.handles import TimerHandle
 from vtloop.manual import ManualClock, Request
@@ -53,7 +54,7 @@ class IdleRules(ManualClock, ExecutorCalls):
     """
 
     polled = False
-    _aged = False  # a full collection has made everything old
+    _old: set[int] | None = None  # what was there before the run, once a full collection has made everything old
     _look_at = FIRST_LOOK  # the step at which something is to be done that is not done every time
     _watch: MainWatch | None = None
     _spins = 0
@@ -133,10 +134,15 @@ class IdleRules(ManualClock, ExecutorCalls):
         self._tasks.sweep(cancelled=False)
         if self._steps > self._collect_all_at:
             self._collect_all_at = 2 * self._steps
-            gc.collect()
-            self._aged = True
+            self._collect_everything()
         else:
             gc.collect(0)  # what survives stays among what was made since the run began
+
+    def _collect_everything(self) -> None:
+        """A full collection; what the run has made is told from what was there before it all the same."""
+        if self._old is None:
+            self._old = old_objects()
+        gc.collect()
 
     def _serve(self, request: Request, deadline: int | None) -> bool:
         """Bring ``request`` nearer to its end; False when only the ordinary rules can go on."""
