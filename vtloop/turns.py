@@ -54,6 +54,7 @@ class Turns(IdleRules, ExceptionHandling, Cancelling):
                             todo = len(ready)
                     elif not self._stopping:
                         self._steps = steps
+                        context = callback = args = None  # what has run may die now, as on asyncio
                         self._idle()
                         todo = len(ready)
                         turns = POLL_TURNS
@@ -101,10 +102,12 @@ class Turns(IdleRules, ExceptionHandling, Cancelling):
                         turns -= 1
                     else:
                         self._steps = line.takes - self._turns
+                        args = ()
                         self._idle()
                         turns = POLL_TURNS
                     items.append((BARRIER, next(line.arrivals), None, None, ()))
                     continue
+                args = ()
                 turns = self._next_turn(line, turns)
                 if self._cancelling is not cancelling:
                     self._run_line(line, turns)
