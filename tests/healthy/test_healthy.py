@@ -21,6 +21,8 @@ import pytest
 from differential.oracle import OracleLoop
 
 import vtloop
+from vtloop import stalled
+from vtloop.idle import IdleRules
 from vtloop.options import RUN_DEFAULTS, Options, resolve
 from vtloop.plan import Plan
 from vtloop.run import Outcome, execute
@@ -38,6 +40,7 @@ from . import (
     timeouts,
     virtual,
     waking,
+    waking_odd,
     weak,
 )
 from .corpus import PROGRAMS, Program, length
@@ -55,12 +58,22 @@ FAMILIES = (
     timeouts,
     virtual,
     waking,
+    waking_odd,
     weak,
 )
 SCHEDULERS = ("random", "pct:depth=3", "urw", "pos")
 LEVELS = ("timing", "wakeups", "tasks")
 LAG = 0.02
 LONG, SHORT = 1_500, 60  # ticks of the programs that wait for something slow
+LOOK = 50  # steps between two looks at whether main can still be woken; in earnest it is 10,000
+
+
+@pytest.fixture(autouse=True)
+def looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Main is looked at two hundred times as often as in earnest: the programs need not be as long."""
+    monkeypatch.setattr(stalled, "FIRST_LOOK", LOOK)
+    monkeypatch.setattr(IdleRules, "_look_at", LOOK)
+
 
 every_program = pytest.mark.parametrize("name", PROGRAMS)
 

@@ -164,6 +164,21 @@ async def told_when_the_last_user_lets_go() -> None:
 
 
 @healthy()
+async def told_when_nobody_holds_a_finished_task() -> None:
+    gone = asyncio.Event()
+    references: list[weakref.ref[Any]] = []
+
+    async def owner() -> None:
+        work = asyncio.create_task(asyncio.sleep(0.001))
+        references.append(weakref.ref(work, lambda _: gone.set()))
+        await work
+
+    task = asyncio.create_task(owner())
+    await gone.wait()
+    await task
+
+
+@healthy()
 async def finalizer_wakes_who_waits() -> None:
     class Resource:
         pass
