@@ -15,8 +15,9 @@ import sys
 import unittest
 import weakref
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import compress, repeat
+from operator import sub
 from types import CodeType, FrameType, FunctionType, GeneratorType, ModuleType
 from typing import Any
 
@@ -69,9 +70,10 @@ def frames_below(frame: FrameType | None) -> list[FrameType]:
     return frames
 
 
-def young_objects(old: set[int] | None) -> list[Any]:
+def young_objects(old: set[int] | None, collect: bool = True) -> list[Any]:
     """The objects made since the run began: those that are young, and but for the `old` ones those that were."""
-    gc.collect(0)  # it takes tuples and dicts of plain values off its list; and what is garbage holds nothing
+    if collect:
+        gc.collect(0)  # it takes tuples and dicts of plain values off its list; and what is garbage holds nothing
     if heap_is_frozen():
         found = gc.get_objects()
     else:
@@ -105,48 +107,47 @@ class Heap:
         mute: The identities of those that hold nothing: the loop, and what else of vtloop a run is made of.
         strange: What the program has hung onto the loop itself.
         hidden: The identities of weak references that only look things up.
+        kinds: The class of each object.
     """
 
     def __init__(self, young: list[Any], loop: Any, wanted: list[Any], own: list[Any], frames: list[FrameType]) -> None:
         known = _explained_by(frames)
-        here = set(map(key_of, young))
+        keys = list(map(key_of, young))
+        here = set(keys)
         more = {key_of(thing): thing for thing in wanted if not isinstance(thing, ModuleType)}
         self.strange = _strange(loop)
-        _add_old_parts([loop, *_mute_values(frames)], here | set(map(key_of, self.strange)), more)
-        young += [thing for key, thing in more.items() if key not in here]
-        here |= more.keys()
+        _add_old_parts([loop, *_mute_values(frames)], here, set(map(key_of, self.strange)), more)
+        added = more.keys() - here
+        keys += added
+        young += map(more.__getitem__, added)
         registries = cpython_heap.strong_registries()
         # Invariant: nothing is both an object and a source, for its references would be explained twice.
-        sources = [s for s in (more, wanted, frames, own, self.strange, registries, *own, *registries)
-                   if key_of(s) not in here]  # fmt: skip
-        self.held = _held(young, sources, known)
-        self.objects = dict(zip(map(key_of, young), young, strict=True))
-        self.mute = {key_of(loop)} | {key_of(thing) for thing in self.of_kinds(is_mute)}
-        self.mute |= {key_of(g) for g in self.of_kinds(_is_generator) if g.gi_code.co_filename.startswith(_OWN)}
+        sources = [more, wanted, frames, own, self.strange, registries, *own, *registries]
+        sources = [source for source in sources if key_of(source) not in here and key_of(source) not in more]
+        self.held = _held(young, keys, sources, known)
+        self.objects = dict(zip(keys, young, strict=True))
+        self.kinds = list(map(type, young))
+        mute = self.of_kinds({kind for kind in set(self.kinds) if is_mute(kind)})
+        self.mute = {key_of(loop), *map(key_of, mute)}
+        self.mute |= {key_of(g) for g in self.of_kinds({GeneratorType}) if g.gi_code.co_filename.startswith(_OWN)}
         self.hidden = set(map(key_of, cpython_heap.weak_registry()))
         for container in registries:
             if type(container) is dict:
                 self.hidden |= {key_of(key) for key in container if isinstance(key, weakref.ref)}
 
-    def of_kinds(self, test: Callable[[type], bool]) -> list[Any]:
-        """The objects whose class passes the test."""
-        things = self.objects.values()
-        kinds = {kind for kind in set(map(type, things)) if test(kind)}
-        return list(compress(things, map(kinds.__contains__, map(type, things))))
+    def of_kinds(self, kinds: Collection[type]) -> list[Any]:
+        """The objects of these classes."""
+        return list(compress(self.objects.values(), map(kinds.__contains__, self.kinds)))
 
 
-def _is_generator(kind: type) -> bool:
-    return kind is GeneratorType
-
-
-def _add_old_parts(seeds: list[Any], here: set[int], more: dict[int, Any]) -> None:
+def _add_old_parts(seeds: list[Any], here: set[int], strange: set[int], more: dict[int, Any]) -> None:
     """Add to ``more`` those parts of the loop that were made before the run: their containers and bound methods too."""
-    seen = set(here)
+    seen = strange
     todo = list(seeds)
     while todo:
         thing = todo.pop()
         key = key_of(thing)
-        if key in seen:
+        if key in seen or key in here:
             continue
         seen.add(key)
         kind = type(thing)
@@ -189,14 +190,12 @@ def _explained_by(frames: list[FrameType]) -> Counter[int]:
     return known
 
 
-def _held(objects: list[Any], sources: list[Any], known: Counter[int]) -> set[int]:
+def _held(objects: list[Any], keys: list[int], sources: list[Any], known: Counter[int]) -> set[int]:
     """The identities of those objects that more refers to than the objects themselves, the sources and ``known``."""
     alone = next(map(sys.getrefcount, [object()]))
     # Hot: all of it runs in C; nothing may refer to an object while counts are taken that did not before.
-    for referents in (gc.get_referents(*objects), gc.get_referents(sources, *sources)):
-        known.update(map(key_of, filter(gc.is_tracked, referents)))
-    del referents
-    counts = list(map(sys.getrefcount, objects))
-    keys = list(map(key_of, objects))
-    explained = map(known.get, keys, repeat(0))
-    return {key for key, count, seen in zip(keys, counts, explained, strict=True) if count - alone > seen}
+    known.update(map(key_of, filter(gc.is_tracked, gc.get_referents(*objects))))
+    known.update(map(key_of, filter(gc.is_tracked, gc.get_referents(sources, *sources))))
+    counts = map(sys.getrefcount, objects)
+    unexplained = map(sub, counts, map(known.get, keys, repeat(0)))
+    return set(compress(keys, map(alone.__lt__, unexplained)))

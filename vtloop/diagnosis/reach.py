@@ -11,38 +11,25 @@ code of the program.
 from __future__ import annotations
 
 import asyncio
-import functools
 import gc
 import sys
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import chain
-from types import BuiltinMethodType, CoroutineType, FrameType, MethodType
+from types import BuiltinMethodType, FrameType, MethodType
 from typing import Any
 
 from vtloop import cpython_heap
 from vtloop.cpython import STEP, WAKEUP_NAME, python_task_step
-from vtloop.cpython_waits import (
-    AENTER,
-    CONDITION_WAIT,
-    condition_lock,
-    frame_locals,
-    future_waited_for,
-    gather_children,
-    group_children,
-)
-from vtloop.diagnosis.heap import Heap, frames_below, is_mute, is_runners, key_of, young_objects
+from vtloop.cpython_waits import frame_locals, future_waited_for, gather_children, group_children
+from vtloop.diagnosis.certain import at_work, blocked_tasks, callbacks, directly, others_of_the_loop, waiting_frames
+from vtloop.diagnosis.heap import Heap, frames_below, is_mute, key_of, young_objects
+from vtloop.diagnosis.locks_held import locks_held
 from vtloop.handles import Handle
 from vtloop.ready import task_of
 
-__all__ = ["Reach", "blocked_tasks", "reach"]
-
-_RUNS = ("_run_fifo", "_run_line", "_step_once")
-"""Methods of the loop that run steps."""
-
-_BETWEEN = ("_idle", "_poll", "_spend_steps")
-"""Methods of the loop that it calls when no step is under way."""
+__all__ = ["Reach", "reach"]
 
 _C_TASK: type = asyncio.Task
 
@@ -73,18 +60,7 @@ class Reach:
         return "cancel" if any(task is one for one in self.cancel) else "live"
 
 
-def blocked_tasks(loop: Any) -> list[asyncio.Task[Any]]:
-    """The tasks of ``loop`` that wait for a future which is not done, in order of creation."""
-    running = asyncio.current_task(loop)
-    found = []
-    for task in loop._tasks.pending():
-        future = future_waited_for(task)
-        if future is not None and not future.done() and task is not running:
-            found.append(task)
-    return found
-
-
-def reach(loop: Any, *, roots: Iterable[Any] = (), trust_holders: bool = True) -> Reach:
+def reach(loop: Any, *, roots: Iterable[Any] = (), trust_holders: bool = True, collect: bool = True) -> Reach:
     """Who could still wake the pending tasks of ``loop``, as of now.
 
     Costs about 20 us a task that is waiting and half a microsecond for every object made since the run began.
@@ -93,10 +69,12 @@ def reach(loop: Any, *, roots: Iterable[Any] = (), trust_holders: bool = True) -
         loop: A loop of ours, running or not; its own thread must be the caller.
         roots: Objects that count as alive besides, such as the frame of a main task that has ended.
         trust_holders: Whether a lock that a known task holds counts as released by that task alone.
+        collect: Whether garbage is collected first: its finalizers may do anything, at a step where they otherwise
+            would not.
     """
-    if not blocked_tasks(loop) or not cpython_heap.COUNTS_ARE_TRUE or loop._counting() or _at_work(loop):
+    if not blocked_tasks(loop) or not cpython_heap.COUNTS_ARE_TRUE or loop._counting() or at_work(loop):
         return Reach(live=tuple(loop._tasks.pending()))
-    young = young_objects(loop._old)
+    young = young_objects(loop._old, collect)
     pending = tuple(loop._tasks.pending())
     blocked = blocked_tasks(loop)
     frames = frames_below(sys._getframe(1))
@@ -106,6 +84,7 @@ def reach(loop: Any, *, roots: Iterable[Any] = (), trust_holders: bool = True) -
     live = set(marking.live)
     free = set(map(key_of, pending)) - {key_of(task) for task in blocked}
     if live.issuperset(marking.blocked):
+        vars(marking).clear()  # it goes round in circles, and would keep alive what it has seen
         return Reach(live=pending)
     used = tuple(marking.reached.values())
     marking.cancel_all()
@@ -115,11 +94,6 @@ def reach(loop: Any, *, roots: Iterable[Any] = (), trust_holders: bool = True) -
     shut = len(marking.kept_shut)
     vars(marking).clear()  # it goes round in circles, and collections are rare
     return Reach(tuple(first), tuple(second), tuple(third), used, shut)
-
-
-def _at_work(loop: Any) -> bool:
-    """Whether an executor call runs in a helper thread now: what it may do cannot be seen."""
-    return any(helper.call is not None for helper in loop._helpers)
 
 
 class _Marking:
@@ -139,13 +113,15 @@ class _Marking:
         self.chains = {key_of(task): cpython_heap.chain_of(task) for task in blocked}
         # The coroutines of a task that waits do nothing until it is woken: who refers to one cannot use it.
         self.bodies = {key_of(part): key for key, parts in self.chains.items() for part in parts}
-        self.locks, self.holder = _locks_held(self.chains) if trust else ([], {})
+        self.locks, self.holder = locks_held(self.chains) if trust else ([], {})
         self.on_stack = set(map(key_of, frames))
         wanted = [*blocked, *map(future_waited_for, blocked), *chain.from_iterable(self.chains.values())]
         wanted += chain.from_iterable(map(cpython_heap.lock_internals, self.locks))
-        wanted += chain.from_iterable(map(cpython_heap.wakeups_of, map(future_waited_for, blocked), blocked))
-        own = [pending, blocked, self.blocked, self.chains, self.locks, *self.chains.values()]
-        self.heap = Heap(young, loop, wanted, own, _waiting(loop, frames))
+        here = set(map(key_of, young))
+        older = [task for task in blocked if key_of(task) not in here]
+        wanted += chain.from_iterable(map(cpython_heap.wakeups_of, map(future_waited_for, older), older))
+        own = [pending, blocked, older, self.blocked, self.chains, self.locks, *self.chains.values()]
+        self.heap = Heap(young, loop, wanted, own, waiting_frames(loop, frames))
         self.objects = self.heap.objects
         self.live: dict[int, asyncio.Task[Any]] = {}  # can run again
         self.cancelled: set[int] = set()  # can be cancelled by something that is certain to run
@@ -159,10 +135,9 @@ class _Marking:
     def _find_special(self) -> dict[int, Callable[[Any], None]]:
         """What is done with each object that is not simply followed, by identity."""
         special: dict[int, Callable[[Any], None]] = {}
-        for thing in self.heap.of_kinds(lambda kind: self._rule(kind) is not None):
-            rule = self._rule(type(thing))
-            if rule is not None:
-                special[key_of(thing)] = rule
+        rules = {kind: rule for kind in set(self.heap.kinds) if (rule := self._rule(kind)) is not None}
+        for thing in self.heap.of_kinds(rules):
+            special[key_of(thing)] = rules[type(thing)]
         special |= dict.fromkeys(self.bodies, _ignore)
         special |= dict.fromkeys(self.blocked, self._know)
         special |= dict.fromkeys(self.holder, self._use_lock)
@@ -188,19 +163,10 @@ class _Marking:
 
     def begin(self, roots: Iterable[Any]) -> None:
         """Take what is certain to run, and what is held from outside, as alive."""
-        loop = self.loop
-        line = loop._line
-        for entry in [*loop._ready, *([item[2:] for item in line.waiting()] if line is not None else ())]:
-            if entry[1] is not None:  # the mark
-                self._will_run(entry[1], entry[2], entry[0])
-        for handle in [*loop._timers.pending(), *loop._due]:
-            self._will_run(handle._fire, (), handle._context)
-        for call in loop._calls:
-            self._follow([call.future, call.function])
-        for request in loop._requests:
-            self._use(request.waiter)
-        self._follow([task for task in loop._tasks.pending() if key_of(task) not in self.blocked])
-        self._follow([loop._task_factory, loop.get_exception_handler(), *_own_scheduler(loop)])
+        for context, callback, args in callbacks(self.loop):
+            self._will_run(callback, args, context)
+        self._follow([task for task in self.loop._tasks.pending() if key_of(task) not in self.blocked])
+        self._follow(others_of_the_loop(self.loop))
         for thing in roots:
             self._use_root(thing)
         for thing in self.heap.strange:
@@ -232,7 +198,7 @@ class _Marking:
             callback, args = handle._callback, handle._args or ()
             self._follow([handle])
         self._follow([callback, *args])
-        for thing in _directly(callback, args):
+        for thing in directly(callback, args):
             self._will_act_on(thing)
 
     def _will_act_on(self, thing: Any) -> None:
@@ -249,13 +215,13 @@ class _Marking:
         objects, reached, special = self.objects, self.reached, self.special
         while self.todo:
             frontier, self.todo = self.todo, []
-            referents = gc.get_referents(*frontier)
+            referents = list(filter(gc.is_tracked, gc.get_referents(*frontier)))
             found = dict(zip(map(key_of, referents), referents, strict=True))
             keys = (found.keys() & objects.keys()) - reached.keys()
             odd = keys & special.keys()
-            for key in keys - odd:
-                reached[key] = thing = found[key]
-                self.todo.append(thing)
+            keys -= odd
+            self.todo += map(found.__getitem__, keys)
+            reached.update(zip(keys, self.todo, strict=True))
             for key in odd:
                 special[key](found[key])
 
@@ -332,7 +298,7 @@ class _Marking:
             else:
                 self._use(future)
                 stack += gather_children(future) or ()
-            for inside in [thing for part in self.chains[key] for thing in cpython_heap.exits_of(part)]:
+            for inside in cpython_heap.exits_of(self.chains[key]):
                 stack += group_children(inside)
                 stack += cpython_heap.scope_tasks(getattr(inside, "cancel_scope", inside))
 
@@ -391,91 +357,5 @@ def _ignore(thing: Any) -> None:
     pass
 
 
-def _waiting(loop: Any, frames: list[FrameType]) -> list[FrameType]:
-    """Those of the frames on the stack that do nothing until ``loop`` returns."""
-    running = asyncio._get_running_loop()
-    if running is None:
-        return frames
-    for place, frame in enumerate(frames):
-        code = frame.f_code
-        if code.co_name in _BETWEEN and is_runners(code):
-            return frames  # the loop itself asks: no step is under way
-        if code.co_name in _RUNS and is_runners(code):
-            return frames[place + 1 :] if running is loop else []
-    return []
-
-
-def _own_scheduler(loop: Any) -> list[Any]:
-    """The objects of the program's own scheduler, which is asked at every choice."""
-    scheduler = loop._scheduler
-    return [] if scheduler is None else [x for x in vars(scheduler).values() if not is_mute(type(x))]
-
-
 def _owner(step: Any) -> Any:
     return getattr(step, "__self__", None)
-
-
-def _directly(callback: Any, args: Iterable[Any]) -> list[Any]:
-    """What a callback is about: its object and its arguments."""
-    found, todo = list(args), [callback]
-    for _ in range(8):
-        if not todo:
-            break
-        here = todo.pop()
-        if isinstance(here, functools.partial):
-            found += [*here.args, *here.keywords.values()]
-            todo.append(here.func)
-        elif isinstance(here, (MethodType, BuiltinMethodType)):
-            found.append(here.__self__)
-            todo.append(here.__self__) if isinstance(here.__self__, functools.partial) else None
-    return found
-
-
-def _locks_held(chains: dict[int, list[Any]]) -> tuple[list[Any], dict[int, int]]:
-    """The locks that blocked tasks wait for, and by identity the task that holds each, where it is known for certain.
-
-    Certain is: one blocked task is inside ``async with lock`` and does not wait for that lock itself.
-    """
-    waited: dict[int, Any] = {}
-    waiting: dict[int, set[int]] = {}
-    for key, parts in chains.items():
-        last = parts[-1] if parts else None
-        if type(last) is CoroutineType and last.cr_code is cpython_heap.LOCK_ACQUIRE:
-            lock = next((x for x in gc.get_referents(last) if issubclass(type(x), asyncio.Lock)), None)
-            if lock is not None:
-                waited[key_of(lock)] = lock
-                waiting.setdefault(key_of(lock), set()).add(key)
-    found: dict[int, list[int]] = {}
-    for key, parts in chains.items() if waited else ():
-        for lock_key in _inside(parts, waited):
-            found.setdefault(lock_key, []).append(key)
-    holder = {
-        lock_key: keys[0]
-        for lock_key, keys in found.items()
-        if len(keys) == 1 and keys[0] not in waiting[lock_key] and _is_plain(waited[lock_key])
-    }
-    return [waited[key] for key in holder], holder
-
-
-def _is_plain(lock: Any) -> bool:
-    return type(lock) is asyncio.Lock and lock.locked()
-
-
-def _inside(parts: list[Any], waited: dict[int, Any]) -> set[int]:
-    """The identities of the locks among ``waited`` that a task with this chain is inside of."""
-    found: set[int] = set()
-    given_away: set[int] = set()
-    for position, part in enumerate(parts):
-        code = getattr(part, "cr_code", None)
-        referents = gc.get_referents(part)
-        if code is CONDITION_WAIT:
-            given_away |= {key_of(condition_lock(x)) for x in referents if issubclass(type(x), asyncio.Condition)}
-            continue
-        inner = getattr(parts[position + 1], "cr_code", None) if position + 1 < len(parts) else None
-        entering = gc.get_referents(parts[position + 1]) if inner is not None and inner.co_name == AENTER else []
-        for thing in referents:
-            if type(thing) is MethodType and getattr(thing.__func__, "__name__", "") == "__aexit__":
-                lock = condition_lock(thing.__self__)
-                if key_of(lock) in waited and not any(thing.__self__ is one for one in entering):
-                    found.add(key_of(lock))
-    return found - given_away
