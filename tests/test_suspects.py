@@ -50,6 +50,24 @@ def test_a_failed_task_is_named_with_the_line_it_did_not_reach() -> None:
     assert hint.endswith("?") and "was that to wake Task-1" in hint
 
 
+def test_a_failed_task_is_named_though_a_heartbeat_ticks() -> None:
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(1)
+
+    async def main() -> None:
+        server = Server()
+        beating = asyncio.create_task(beat())
+        task = asyncio.create_task(server.serve("x"), name="server")
+        await server.ready.wait()
+        del beating, task
+
+    with pytest.raises(vtloop.HangError) as caught:
+        vtloop.run(main)
+    assert str(caught.value).endswith("; server failed with ValueError before `self.ready.set()`")
+    assert "was that to wake Task-1" in caught.value.data["hints"][0]
+
+
 def test_a_cancelled_task_is_named_for_a_future() -> None:
     async def ask(answer: asyncio.Future[int]) -> None:
         await asyncio.sleep(5)
