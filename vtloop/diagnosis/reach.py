@@ -84,6 +84,7 @@ def reach(loop: Any, *, roots: Iterable[Any] = (), trust_holders: bool = True, c
     live = set(marking.live)
     free = set(map(key_of, pending)) - {key_of(task) for task in blocked}
     if live.issuperset(marking.blocked):
+        vars(marking).clear()  # it goes round in circles, and would keep alive what it has seen
         return Reach(live=pending)
     used = tuple(marking.reached.values())
     marking.cancel_all()
