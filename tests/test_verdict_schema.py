@@ -22,6 +22,8 @@ from vtloop.diagnosis import verdict
 from vtloop.diagnosis.graph import MOST
 from vtloop.diagnosis.verdict import Snapshot
 from vtloop.errors import SCHEMA, VtloopError
+from vtloop.options import RUN_DEFAULTS, resolve
+from vtloop.run import execute
 
 DOCUMENT = json.loads((files("vtloop") / "report" / "verdict.schema.json").read_text(encoding="utf-8"))
 
@@ -76,6 +78,17 @@ async def ticking() -> None:
         await asyncio.sleep(1)
 
 
+async def circle_that_passes() -> None:
+    one, other = asyncio.Lock(), asyncio.Lock()
+
+    async def take(first: asyncio.Lock, second: asyncio.Lock, after: float) -> None:
+        await asyncio.sleep(after)
+        async with first, second:
+            await asyncio.sleep(0)
+
+    await asyncio.gather(take(one, other, 1), take(other, one, 2))
+
+
 async def standing() -> None:
     await asyncio.sleep(5)
 
@@ -102,7 +115,7 @@ def test_the_reference_lists_what_the_schema_has() -> None:
     section = text.partition("\n## Errors for machines\n")[2].partition("\n## ")[0]
     cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     listed = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
-    parts = ("error", "graph", "verdict", "leaks", "blocking", "escape", "misfit", "nondeterminism")
+    parts = ("error", "graph", "verdict", "leaks", "blocking", "escape", "misfit", "nondeterminism", "warning")
     assert listed == {name for part in parts for name in DOCUMENT["$defs"][part].get("properties", ())}
     for part in ("task", "wait", "place"):
         assert all(f"`{name}`" in section for name in DOCUMENT["$defs"][part]["properties"]), part
@@ -188,6 +201,21 @@ def test_what_the_command_line_prints_fits_the_schema(
     check(failure, "failure")
     assert failure["verdict"]["schema"] == SCHEMA
     check(failure["verdict"])
+
+
+@pytest.mark.parametrize(
+    ("main", "options", "kind"),
+    [
+        (circle_that_passes, {}, "lock order"),
+        (dropping, {"leaks": "warn"}, "coroutine"),
+    ],
+)
+def test_real_warnings_fit_the_schema(main: Callable[[], Any], options: dict[str, Any], kind: str) -> None:
+    outcome = execute(main, resolve(RUN_DEFAULTS, **options), record=True)
+    assert outcome.error is None
+    (data,) = (one.to_dict() for one in outcome.warnings)
+    assert data["warning"] == kind
+    check(data, "warning")
 
 
 def test_what_is_alike_is_listed_up_to_a_limit_and_counted() -> None:

@@ -148,8 +148,11 @@ def unadapted(thing: object) -> object:
     return thing
 
 
-def owners(primitive: object) -> list[Task[Any]] | None:
-    """The tasks that anyio itself says hold a lock or limiter, in no order; None where it does not know."""
+def owners(primitive: object) -> list[Task[Any] | str] | None:
+    """The tasks that anyio itself says hold a lock or limiter, in no order; None where it does not know.
+
+    Of a task that is gone only the name.
+    """
     primitive = unadapted(primitive)
     if _is_a(primitive, "CapacityLimiter"):
         # anyio: CapacityLimiter._borrowers, a set of tasks or of what was given on whose behalf, 4.4-4.16.
@@ -158,8 +161,10 @@ def owners(primitive: object) -> list[Task[Any]] | None:
         # anyio: Lock._owner_task: a task (4.5-4.16), or a TaskInfo that knows its task weakly (4.4).
         owner = getattr(primitive, "_owner_task", None)
         if owner is not None and not isinstance(owner, Task):
-            found = getattr(owner, "_task", None)
+            found, name = getattr(owner, "_task", None), getattr(owner, "name", None)
             owner = found() if callable(found) else found
+            if owner is None and isinstance(name, str):
+                return [name]
         return [owner] if isinstance(owner, Task) else []
     return None
 

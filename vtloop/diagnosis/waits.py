@@ -181,7 +181,8 @@ class _Capture:
         if owners is not None:
             held_by = tuple(sorted(self.index[identity(task)] for task in owners if identity(task) in self.index))
             unseen = [task for task in owners if identity(task) not in self.index]
-            names = sorted(_named(task.get_name(), not task.done()) for task in unseen)
+            gone = [_named(one, False) for one in unseen if isinstance(one, str)]
+            names = sorted([*gone, *[_named(t.get_name(), not t.done()) for t in unseen if not isinstance(t, str)]])
             return (*[self.labels[i] for i in held_by], *names), held_by, True
         held_by = self.holders.of(primitive, self.waiters.get(identity(primitive), set()))
         if held_by or not _is_taken(primitive):
