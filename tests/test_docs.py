@@ -114,6 +114,12 @@ def test_every_example_is_shown_or_listed() -> None:
     }
 
 
+def test_every_program_of_a_stuck_test_is_shown() -> None:
+    page = (ROOT / "docs" / "stuck-tests.md").read_text(encoding="utf-8")
+    titles = {Path(block.title).name for block in doc_blocks.blocks(page) if block.title is not None}
+    assert titles == {path.name for path in (ROOT / "docs" / "examples" / "stuck").glob("*.py")}
+
+
 # -- the set-up commands ------------------------------------------------------------------------------------------
 
 
