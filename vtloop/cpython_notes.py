@@ -43,7 +43,7 @@ def _code(function: Any) -> CodeType | None:
 
 # CPython: `_ContextManagerMixin.__aenter__` of locks, conditions and semaphores, 3.11-3.13.
 ENTERS = _code(asyncio.Lock.__aenter__)
-_GET_NOWAIT, _QUEUE_GET = _code(asyncio.Queue.get_nowait), _code(asyncio.Queue.get)
+_GET_NOWAIT = _code(asyncio.Queue.get_nowait)
 _BARRIER_RESET = _code(asyncio.Barrier.reset)
 _HAND_OVER = _code(getattr(asyncio.Semaphore, "_wake_up_next", None))
 _BROKEN: Any = getattr(getattr(locks, "_BarrierState", None), "BROKEN", None)
@@ -82,8 +82,6 @@ def state_kind(obj: Any, value: Any, frame: FrameType) -> str | None:
 
 def _asks(obj: Any, frame: FrameType) -> str | None:
     # CPython: `_get_loop` is looked up by whoever is about to wait: Lock.acquire, Event.wait, ..., 3.11-3.13.
-    if isinstance(obj, asyncio.Queue):
-        return "get asked" if frame.f_code is _QUEUE_GET else "put asked"
     return "asked" if isinstance(obj, (asyncio.Lock, asyncio.Semaphore)) else "wait"
 
 
@@ -107,7 +105,6 @@ LOOKED_UP: tuple[tuple[type, str, Callable[[Any, FrameType], str | None]], ...] 
     (asyncio.Event, "_get_loop", _asks),
     (asyncio.Semaphore, "_get_loop", _asks),
     (asyncio.Condition, "_get_loop", _asks),
-    (asyncio.Queue, "_get_loop", _asks),
     (asyncio.Queue, "_wakeup_next", _got),
     # CPython: `notify` calls `_notify` from 3.12 on; on 3.11 the lookup of `notify` itself has to do.
     (asyncio.Condition, "_notify" if hasattr(asyncio.Condition, "_notify") else "notify", _notifies),

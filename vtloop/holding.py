@@ -8,17 +8,49 @@ words alone: it must never hold a task, a lock or a frame.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any, NamedTuple
 
-__all__ = ["CLOCK", "Held", "Holding", "LockFacts", "Nesting"]
+__all__ = ["CLOCK", "Held", "Holding", "LockFacts", "Nesting", "TakeLog"]
 
 MOST_NESTINGS, MOST_ALIKE, MOST_LINKS = 2_000, 3, 200_000
 """Bounds on what is kept; what comes later is not judged."""
 
+MOST_TAKES = 100_000
+"""The takes of which the order is known, at least."""
+
 CLOCK = 0
 """The channel of timers set by the program's own code: whatever a later turn lets in may come from them."""
+
+
+class TakeLog:
+    """The log of a ready line (`vtloop.ready.ReadyLine.log`) as plain numbers, three for each take.
+
+    Attributes:
+        append: Takes what the line notes.
+        numbers: They, oldest first.
+    """
+
+    __slots__ = ("append", "numbers")
+
+    def __init__(self) -> None:
+        self.numbers = array("q")
+        # Hot: tuples that are kept cost new memory for each take, and far more time than this.
+        self.append: Callable[[tuple[int, int, int]], None] = self.numbers.extend
+
+    def trim(self) -> None:
+        """Forget the older half of more than enough."""
+        if len(self.numbers) > 6 * MOST_TAKES:
+            del self.numbers[: 3 * MOST_TAKES]
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        numbers = iter(self.numbers)
+        return zip(numbers, numbers, numbers, strict=True)
+
+    def __len__(self) -> int:
+        return len(self.numbers) // 3
 
 
 class LockFacts:
@@ -166,6 +198,8 @@ class Holding:
         count = self._alike.get(alike, 0)
         if count < MOST_ALIKE and len(self.nestings) < MOST_NESTINGS and self._links < MOST_LINKS:
             self._alike[alike] = count + 1
+            if isinstance(self._line.log, TakeLog):
+                self._line.log.trim()
             self.nestings.append(nesting._replace(epoch=self.epoch()))
             if not self.watching:
                 self.watching = True

@@ -41,7 +41,8 @@ class Touch(NamedTuple):
 
     kind: str
     """``"acquire"``, ``"release"``, ``"set"``, ``"clear"``, ``"notify"``, ``"put"``, ``"get"``, ``"task_done"``,
-    ``"wait"``, ``"abort"``, ``"reset"``; ``"asked"``, ``"get asked"``, ``"put asked"``: began to wait for it."""
+    ``"abort"``, ``"reset"``; who began to wait: ``"asked"`` for locks and semaphores, ``"wait"`` for events, conditions
+    and barriers."""
     task: str | None
     """The task's name then; None for a plain callback."""
     time_ns: int

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,7 +18,7 @@ from types import CodeType, FrameType, MethodType
 from typing import Any
 
 from vtloop.cpython_notes import COUNTED, LOOKED_UP, READ, STATES, lock_under, nobody_waits, state_kind, timeout_change
-from vtloop.holding import CLOCK
+from vtloop.holding import CLOCK, TakeLog
 from vtloop.notes import Entry, Holder, Notes, Raw, Touch, frame_above
 from vtloop.tasks import Task
 
@@ -41,9 +40,6 @@ SWITCHES = 400 if sys.version_info >= (3, 13) else sys.maxsize
 
 CPython 3.13 caches the attributes of a class for its first 1,000 versions only, and each change of it is one.
 """
-
-LOG = 100_000
-"""How many takes are kept to tell the order of steps by, in runs whose order nobody else has asked for."""
 
 _NEW = object()
 """In the place of a value before the first write: the object is being made."""
@@ -295,7 +291,7 @@ def noted(notes: Notes | None) -> Iterator[None]:
         _table.by_loop[loop] = notes
         _table.all.append(notes)
     if notes.line.log is None:
-        notes.line.log = deque(maxlen=LOG)
+        notes.line.log = TakeLog()
     notes.holding.begin, notes.holding.epoch = partial(_watch, notes), notes.epoch
     _shadow(notes, "create_future", notes.noting_futures(loop.create_future))
     try:
