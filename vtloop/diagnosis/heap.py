@@ -131,6 +131,8 @@ class Heap:
         self.mute = {key_of(loop), *map(key_of, mute)}
         self.mute |= {key_of(g) for g in self.of_kinds({GeneratorType}) if g.gi_code.co_filename.startswith(_OWN)}
         self.hidden = set(map(key_of, cpython_heap.weak_registry()))
+        # They are young when what has them was imported during the run.
+        self.hidden |= {key_of(container) for container in [*registries, cpython_heap.states_of_tasks()]}
         for container in registries:
             if type(container) is dict:
                 self.hidden |= {key_of(key) for key in container if isinstance(key, weakref.ref)}
