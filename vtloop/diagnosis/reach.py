@@ -32,6 +32,8 @@ from vtloop.ready import task_of
 __all__ = ["Reach", "reach"]
 
 _C_TASK: type = asyncio.Task
+_CALLBACK: Any = vars(weakref.ref)["__callback__"]  # a subclass may hide it
+_FORGETTING = (("_weakrefset", "_remove"), ("weakref", "remove"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ class _Marking:
         self.todo: list[Any] = []
         self.proxies: dict[int, Any] | None = None
         self.special = self._find_special()
+        self.last_words = self._find_last_words()
 
     def _find_special(self) -> dict[int, Callable[[Any], None]]:
         """What is done with each object that is not simply followed, by identity."""
@@ -145,6 +148,12 @@ class _Marking:
         special |= dict.fromkeys(self.heap.mute, _ignore)
         special |= dict.fromkeys(self.on_stack, _ignore)
         return special
+
+    def _find_last_words(self) -> dict[int, Any]:
+        """The weak references whose callback does something when what they refer to dies, by identity."""
+        kinds = {kind for kind in set(self.heap.kinds) if issubclass(kind, weakref.ref) and not is_mute(kind)}
+        found = {key_of(ref): ref for ref in (self.heap.of_kinds(kinds) if kinds else ())}
+        return {key: ref for key, ref in found.items() if key not in self.heap.hidden and _does_something(ref)}
 
     def _rule(self, kind: type) -> Callable[[Any], None] | None:
         if kind is BuiltinMethodType or kind is STEP:
@@ -212,6 +221,23 @@ class _Marking:
 
     def run(self) -> None:
         """Follow what is alive until nothing new comes."""
+        self._follow_up()
+        while self._use_last_words():
+            self._follow_up()
+
+    def _use_last_words(self) -> bool:
+        """What is alive may die some day, and then the callbacks of its weak references are called."""
+        fresh = {key: ref for key, ref in self.last_words.items() if self._is_alive(weakref.ref.__call__(ref))}
+        for key, ref in fresh.items():
+            del self.last_words[key]
+            self._follow([_callback_of(ref)])
+        return bool(fresh)
+
+    def _is_alive(self, thing: Any) -> bool:
+        key = key_of(thing)
+        return thing is not None and key not in self.heap.mute and (key in self.reached or key not in self.objects)
+
+    def _follow_up(self) -> None:
         objects, reached, special = self.objects, self.reached, self.special
         while self.todo:
             frontier, self.todo = self.todo, []
@@ -351,6 +377,17 @@ class _Marking:
         """The lock can be released."""
         self.kept_shut.discard(key_of(lock))
         self._pass(lock)
+
+
+def _callback_of(reference: Any) -> Any:
+    return _CALLBACK.__get__(reference)
+
+
+def _does_something(reference: Any) -> bool:
+    """Whether a weak reference has a callback, other than one that only takes it out of its container."""
+    callback = _callback_of(reference)
+    name = (getattr(callback, "__module__", ""), getattr(callback, "__name__", ""))
+    return callback is not None and name not in _FORGETTING
 
 
 def _ignore(thing: Any) -> None:
