@@ -107,7 +107,7 @@ FLOORS = {
     # the loop
     "scheduling": 3,
     "blocking": 4,
-    "blocking_names": 4,
+    "blocking_names": 1,
     "blocking_patience": 4,
     "blocking_buster": 5,
     "blocking_acts": 5,

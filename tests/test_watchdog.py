@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import vtloop
-from vtloop.errors import StepCut
 from vtloop.debuggers import debugging
+from vtloop.errors import StepCut
 
 SECONDS = 0.2
 
@@ -69,6 +69,11 @@ def in_a_thread(call: Callable[[], Any]) -> Any:
 # -- cut ------------------------------------------------------------------------------------------------------------
 
 
+async def waits() -> None:
+    await asyncio.sleep(1)
+    threading.Event().wait(100)
+
+
 @pytest.mark.parametrize("options", [{}, {"seed": 1}, {"seed": 1, "interleave": "tasks"}], ids=str)
 @pytest.mark.parametrize("main", [spins, sleeps])
 def test_step_that_never_returns_is_cut_and_shown(main: Callable[[], Any], options: dict[str, Any]) -> None:
@@ -77,6 +82,13 @@ def test_step_that_never_returns_is_cut_and_shown(main: Callable[[], Any], optio
     assert error.data["task"] == "Task-1"
     assert error.data["stack"][-1]["function"] == main.__name__
     assert any(line in error.report() for line in ("time.sleep(100)", "pass", "while True:"))
+
+
+def test_what_stands_in_for_blocking_calls_is_not_shown() -> None:
+    vtloop.run(asyncio.sleep(0))
+    error = cut(waits)
+    assert [place["function"] for place in error.data["stack"]][-3:] == ["waits", "wait", "wait"]
+    assert "vtloop/blocking" not in error.report()
 
 
 def test_callback_that_never_returns_is_cut() -> None:

@@ -1,20 +1,24 @@
 """What a blocking call is called, and what to write in its place.
 
-Used by `vtloop.blocking_calls` once a call is to be refused.  It must never decide whether a call blocks.
+Used by `vtloop.blocking_calls` and its like once a call is to be refused, and where stacks are shown.  It must never
+decide whether a call blocks.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from traceback import FrameSummary
 from types import FrameType
 from typing import Any
 
 from vtloop.cpython_waits import frame_locals
 
-__all__ = ["instead_of", "method_name", "waiting_call"]
+__all__ = ["instead_of", "method_name", "waiting_call", "without_ours"]
 
+_OURS = os.path.join(os.path.dirname(__file__), "blocking_")
+_BUSTER = os.path.join("blockbuster", "blockbuster.py")
 _STDLIB = os.path.dirname(threading.__file__) + os.sep
 
 _WAITING = ("threading.py", "queue.py", "socket.py", "ssl.py", "subprocess.py", "selectors.py", "select.py", "os.py")
@@ -64,6 +68,11 @@ def instead_of(call: str, own: bool = False) -> str:
     if own:
         return "await the coroutine, or the asyncio future, itself"
     return next((advice for start, advice in _INSTEAD if call.startswith(start)), _THREAD)
+
+
+def without_ours(stack: Iterable[FrameSummary]) -> list[FrameSummary]:
+    """A stack without the functions that stand in for blocking calls."""
+    return [one for one in stack if not one.filename.startswith(_OURS) and not one.filename.endswith(_BUSTER)]
 
 
 def method_name(owner: object, method: str) -> str:

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vtloop.anyio_waits import is_idle_worker
+from vtloop.blocking_names import without_ours
 from vtloop.diagnosis import verdict
 from vtloop.handover import Call, Helper
 from vtloop.state import LoopState
@@ -281,4 +282,4 @@ def _place(frame: Any) -> tuple[int, int]:
 
 
 def _stack(frame: Any) -> list[traceback.FrameSummary]:
-    return [] if frame is None else list(traceback.extract_stack(frame))
+    return [] if frame is None else without_ours(traceback.extract_stack(frame))

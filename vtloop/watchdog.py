@@ -20,6 +20,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from vtloop.blocking_buster import unseen
+from vtloop.blocking_names import without_ours
 from vtloop.cpython_waits import frame_locals
 from vtloop.debuggers import debugging, traced
 from vtloop.diagnosis import verdict
@@ -159,7 +160,7 @@ class Watchdog:
         while walk is not None and walk is not runner:
             depth += 1
             walk = walk.f_back
-        stack = list(traceback.extract_stack(frame))[-depth:]
+        stack = without_ours(list(traceback.extract_stack(frame))[-depth:])
         owner = getattr(self._seen[0], "__self__", None) if self._seen is not None else None
         name = owner.get_name() if isinstance(owner, asyncio.Task) else None
         snapshot = self._loop._snapshot()
