@@ -99,7 +99,7 @@ def test_permits_of_a_semaphore_taken_by_hand_have_holders() -> None:
         await permits.acquire()
         await keeping
 
-    assert "Semaphore permits (held by keeper and hasty, which has ended)" in str(deadlock_of(main))
+    assert "Semaphore permits (held by keeper; held by hasty, which has ended)" in str(deadlock_of(main))
 
 
 def test_permits_that_others_gave_back_have_no_holder() -> None:

@@ -116,13 +116,13 @@ def phrase(wait: Wait, graph: WaitGraph, waiter: str = "") -> str:
     if wait.kind in HELD:
         if wait.holders:
             remarks.append(f"held by {'itself' if wait.holders == (waiter,) else listed(wait.holders)}")
-        elif wait.taken and wait.library == "anyio":
-            return f"{thing(wait, graph)} ({'; '.join([*remarks, 'holder unknown'])})"
-        elif wait.taken:
-            reason = "several tasks are inside its `async with`" if wait.ambiguous else "taken without `async with`"
-            return f"{', '.join([thing(wait, graph), *remarks])}, holder unknown ({reason})"
-        else:
-            remarks.append("free now")
+        if wait.ended:
+            remarks.append(f"held by {listed(wait.ended)}, which {'has' if len(wait.ended) == 1 else 'have'} ended")
+        if not wait.holders and not wait.ended:
+            if wait.taken and wait.library == "asyncio":
+                reason = "several tasks are inside its `async with`" if wait.ambiguous else "taken without `async with`"
+                return f"{', '.join([thing(wait, graph), *remarks])}, holder unknown ({reason})"
+            remarks.append("holder unknown" if wait.taken else "free now")
     text = thing(wait, graph)
     return f"{text} ({'; '.join(remarks)})" if remarks else text
 
@@ -182,7 +182,7 @@ def woken_by(wait: Wait, graph: WaitGraph) -> str | None:
     name = wait.name if wait.name and wait.name.replace(".", "").isidentifier() else None
     behind = listed([graph.tasks[i].label for i in wait.waits_on])
     if wait.kind in HELD:
-        if wait.holders and not wait.waits_on and wait.holders[0].endswith(", which has ended"):
+        if wait.ended and not wait.holders:
             text = "nobody" if wait.library == "anyio" else "whoever calls its `release()`"
         elif wait.holders:
             text = f"{listed(wait.holders)} {'releasing it' if wait.by_hand else 'leaving `async with`'}"

@@ -59,6 +59,8 @@ class Wait(NamedTuple):
     """For a lock: its holder is unknown because several tasks look like it."""
     by_hand: bool = False
     """For a lock: its holder took it by ``acquire()``."""
+    ended: tuple[str, ...] = ()
+    """For a lock: names of tasks that took it, did not give it back, and have ended."""
     library: str = "asyncio"
     """``"asyncio"`` or ``"anyio"``: whose primitive it is."""
     thing: int | None = None

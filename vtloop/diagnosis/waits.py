@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from vtloop import anyio_waits
 from vtloop.cpython_waits import (
@@ -105,6 +105,18 @@ def _qualname(coroutine: object, chain: Sequence[Link], places: Places) -> str:
     return getattr(coroutine, "__qualname__", None) or type(coroutine).__name__
 
 
+class _Held(NamedTuple):
+    """Who holds a lock: labels of pending tasks, their indexes as far as they were captured, names of ended ones."""
+
+    labels: tuple[str, ...] = ()
+    indexes: tuple[int, ...] = ()
+    ended: tuple[str, ...] = ()
+    by_hand: bool = False
+
+
+_NOBODY = _Held()
+
+
 class _Capture:
     def __init__(self, tasks: list[asyncio.Task[Any]], main: asyncio.Task[Any] | None) -> None:
         self.main = main
@@ -127,7 +139,7 @@ class _Capture:
         for i, seen in enumerate(self.seen):
             if seen.target is not None and seen.target.kind == "Lock":
                 self.waiters.setdefault(identity(seen.target.primitive), set()).add(i)
-        self.held: dict[int, tuple[tuple[str, ...], tuple[int, ...], bool]] = {}
+        self.held: dict[int, _Held] = {}
         self.things: dict[tuple[int, str], Thing] = {}
         self.list: list[Thing] = []
         self.alike: dict[tuple[object, ...], int] = {}
@@ -161,42 +173,42 @@ class _Capture:
         if target.via_condition and name:
             name = f"of Condition {name}"
         thing = self._thing(target, name)
-        labels: tuple[str, ...] = ()
-        taken = ambiguous = by_hand = False
+        held = _NOBODY
+        taken = ambiguous = False
         if target.kind in HELD:
             primitive: Any = target.primitive
             if identity(primitive) not in self.held:
                 self.held[identity(primitive)] = self._holders_of(target.kind, primitive)
-            labels, waits_on, by_hand = self.held[identity(primitive)]
-            ambiguous = not labels and self.holders.candidates(primitive) > 1
+            held = self.held[identity(primitive)]
+            waits_on = held.indexes
+            ambiguous = not held.labels and not held.ended and self.holders.candidates(primitive) > 1
             taken = target.kind == "CapacityLimiter" or _is_taken(primitive)
         else:
             waits_on = self._tasks_behind(target)
-        held = (labels, waits_on, limit, taken, ambiguous, by_hand)
-        return Wait(target.kind, name, target.detail, *held, target.library, thing)
+        about = (held.labels, waits_on, limit, taken, ambiguous, held.by_hand, held.ended)
+        return Wait(target.kind, name, target.detail, *about, target.library, thing)
 
-    def _holders_of(self, kind: str, primitive: object) -> tuple[tuple[str, ...], tuple[int, ...], bool]:
-        """Labels and indexes of those who hold a lock (a task that has ended has no index), and whether by hand."""
+    def _holders_of(self, kind: str, primitive: object) -> _Held:
         owners = anyio_waits.owners(primitive)
         if owners is not None:
             held_by = tuple(sorted(self.index[identity(task)] for task in owners if identity(task) in self.index))
             unseen = [task for task in owners if identity(task) not in self.index]
-            gone = [_named(one, False) for one in unseen if isinstance(one, str)]
-            names = sorted([*gone, *[_named(t.get_name(), not t.done()) for t in unseen if not isinstance(t, str)]])
-            return (*[self.labels[i] for i in held_by], *names), held_by, True
+            alive = sorted(_named(t) for t in unseen if isinstance(t, asyncio.Task) and not t.done())
+            ended = sorted(_named(t) for t in unseen if isinstance(t, str) or t.done())
+            return _Held((*[self.labels[i] for i in held_by], *alive), held_by, tuple(ended), True)
         held_by = self.holders.of(primitive, self.waiters.get(identity(primitive), set()))
         if held_by or not _is_taken(primitive):
-            return tuple([self.labels[i] for i in held_by]), held_by, False
+            return _Held(tuple([self.labels[i] for i in held_by]), held_by)
         noted, by_hand = holders_of(kind, primitive)
-        labels, others, indexes = list[str](), list[str](), list[int]()
+        labels, ended, indexes = list[str](), list[str](), list[int]()
         for name in noted:
             called = [i for i, seen in enumerate(self.seen) if seen.task.get_name() == name]
             if len(called) == 1:
                 labels.append(self.labels[called[0]])
                 indexes.append(called[0])
             else:  # several tasks have that name, or the task is not among those given
-                others.append(_named(name, self._lives(name)))
-        return (*labels, *others), tuple(sorted(indexes)), by_hand
+                (labels if self._lives(name) else ended).append(_named(name))
+        return _Held(tuple(labels), tuple(sorted(indexes)), tuple(ended), by_hand)
 
     def _lives(self, name: str) -> bool:
         return any(task.get_name() == name for task in asyncio.all_tasks(self.seen[0].task.get_loop()))
@@ -298,9 +310,9 @@ class _Capture:
                     names[key] = str(better[number]) if distinct else f"{name}#{number + 1}"
 
 
-def _named(name: str, alive: bool) -> str:
-    """A task that is not among the captured ones."""
-    return _clipped(one_line(name)) + ("" if alive else ", which has ended")
+def _named(task: asyncio.Task[Any] | str) -> str:
+    """The name of a task that is not among the captured ones."""
+    return _clipped(one_line(task if isinstance(task, str) else task.get_name()))
 
 
 def _clipped(name: str) -> str:
