@@ -17,7 +17,7 @@ from asyncio import tasks
 from collections import deque
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from types import AsyncGeneratorType, CodeType, CoroutineType, GeneratorType, MethodType
+from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, GeneratorType, MethodType
 from typing import Any
 
 from vtloop.cpython_waits import unwrap
@@ -37,6 +37,7 @@ __all__ = [
     "timed_task",
     "wakeups_of",
     "weak_registry",
+    "wrapped_by_wait_for",
 ]
 
 COUNTS_ARE_TRUE = sys.version_info < (3, 14) and not sysconfig.get_config_var("Py_GIL_DISABLED")
@@ -46,7 +47,7 @@ CPython: yes on 3.11-3.13; from 3.14 on frames borrow references, and builds wit
 """
 
 LOCK_ACQUIRE: CodeType = asyncio.Lock.acquire.__code__
-_ENTERABLE = frozenset({AsyncExitStack, AsyncGeneratorType, MethodType})
+_ATOMIC = frozenset({str, int, bool, float, bytes, type(None), CodeType, FunctionType, CoroutineType})
 _BACKEND = "anyio._backends._asyncio"
 
 
@@ -154,6 +155,18 @@ def scope_tasks(scope: object) -> list[asyncio.Task[Any]]:
     return [task for task in found if isinstance(task, asyncio.Future)]  # type: ignore[misc]
 
 
+def wrapped_by_wait_for(chain: list[Any]) -> list[Any]:
+    """What a task that is inside `asyncio.wait_for` cancels when the time is over (3.11 makes a task of it)."""
+    # CPython: the local `fut` of wait_for, which waits for a future of its own beside it, 3.11.
+    if _WAIT_FOR is None:
+        return []
+    inside = [part for part in chain if getattr(part, "cr_code", None) is _WAIT_FOR]
+    return [inner for inner in gc.get_referents(*inside) if isinstance(inner, asyncio.Future)]
+
+
+_WAIT_FOR = asyncio.wait_for.__code__ if sys.version_info < (3, 12) else None
+
+
 def lock_internals(lock: asyncio.Lock) -> list[Any]:
     """A lock, the dict of its attributes and the line of its waiters: what only the lock itself holds."""
     # CPython: Lock._waiters, a deque or None, an instance attribute, 3.11-3.13.
@@ -173,13 +186,18 @@ def exits_of(chain: list[Any]) -> list[Any]:
     while fresh:
         referents = gc.get_referents(*fresh)
         fresh = []
-        for inner in referents if not _ENTERABLE.isdisjoint(map(type, referents)) else ():
-            if type(inner) is AsyncExitStack:
+        for inner in referents:
+            kind = type(inner)
+            if kind in _ATOMIC:
+                continue
+            if issubclass(kind, asyncio.TaskGroup) or kind.__module__ == _BACKEND:
+                found.append(inner)  # one that waits for its children has left the value stack
+            elif kind is AsyncExitStack:
                 # CPython: AsyncExitStack._exit_callbacks, a deque of (is_sync, callback), 3.11-3.13.
                 found += [getattr(p[1], "__self__", None) for p in getattr(inner, "_exit_callbacks", ())]
-            elif type(inner) is AsyncGeneratorType:
+            elif kind is AsyncGeneratorType:
                 fresh.append(inner)
-            elif type(inner) is MethodType and getattr(inner.__func__, "__name__", "") == "__aexit__":
+            elif kind is MethodType and getattr(inner.__func__, "__name__", "") == "__aexit__":
                 found.append(inner.__self__)
                 # CPython: contextlib._AsyncGeneratorContextManager.gen, 3.11-3.13.
                 if type(inner.__self__).__module__ == "contextlib":

@@ -303,6 +303,9 @@ class _Marking:
         for thing in [task, *self.chains[key], *([state] if state is not None else ())]:
             self.reached[key_of(thing)] = thing
             self.todo.append(thing)
+        for inner in cpython_heap.wrapped_by_wait_for(self.chains[key]):
+            if key_of(inner) in self.blocked:
+                self._cancel(inner)
         for lock in self.locks:
             if self.holder.get(key_of(lock)) == key and key_of(lock) in self.kept_shut:
                 self._open(lock)
