@@ -123,7 +123,7 @@ class Holding:
         self.handed: set[int] = set()
         self.watching = False
         self.epoch: Callable[[], int] = int
-        self._by_task: dict[int, list[Held]] = {}
+        self._by_task: dict[int, list[tuple[int, int, CodeType | None, int]]] = {}  # as `Held` has them
         self._asked: dict[int, int] = {}  # by task: the take in which it began to wait for a lock
         self._limits: dict[int, int] = {}  # by task: how many timeouts it is inside of
         self._alike: dict[Any, int] = {}
@@ -139,23 +139,25 @@ class Holding:
 
     def acquired(self, entry: Any, raw: Any, task: int) -> None:
         """``task`` has taken what ``entry`` notes; ``raw`` is the touch."""
-        _, label, time_ns, take, _, code, lasti = raw
         entry.owner = task
         if not task:
             return
-        lock, asked = entry.number, self._asked.pop(task, take)
+        lock, take = entry.number, raw[3]
+        asked = self._asked.pop(task, take)
         held = self._by_task.get(task)
-        if held is None:
-            held = self._by_task[task] = []
-        elif held:
-            if any(one.lock == lock for one in held):
+        mine = (lock, take, raw[5], raw[6])
+        if not held:
+            self._by_task[task] = [mine]
+        else:
+            if any(one[0] == lock for one in held):
                 return  # one more permit
             # Taken in the very step in which the program asked whether it is free: such a take never waits.
             tried = entry.tried == take
-            nests = self.locks[lock - 1].exclusive and any(self.locks[one.lock - 1].exclusive for one in held)
+            nests = self.locks[lock - 1].exclusive and any(self.locks[one[0] - 1].exclusive for one in held)
             if nests and not tried and not self._limits.get(task):
-                self._nest(Nesting(task, label, tuple(held), lock, take, code, lasti, time_ns, asked, 0))
-        held.append(Held(lock, take, code, lasti))
+                around = tuple(Held(*one) for one in held)
+                self._nest(Nesting(task, raw[1], around, lock, take, raw[5], raw[6], raw[2], asked, 0))
+            held.append(mine)
         if self.watching:
             self.look(lock)
 
@@ -165,16 +167,17 @@ class Holding:
 
     def released(self, entry: Any, take: int, task: int, wakes: bool) -> None:
         """``task`` has released what ``entry`` notes, which wakes the next waiter or not."""
-        owner = entry.owner if self.locks[entry.number - 1].exclusive else task
-        held = self._by_task.get(owner, ())
-        mine = next((one for one in reversed(held) if one.lock == entry.number), None)
+        lock = entry.number
+        facts = self.locks[lock - 1]
+        owner = entry.owner if facts.exclusive else task
+        held = self._by_task.get(owner, [])
+        mine = next((one for one in held if one[0] == lock), None)
         if mine is not None:
-            assert isinstance(held, list)
             held.remove(mine)
             if not held:
                 del self._by_task[owner]
-            if mine.take != take:
-                self.locks[entry.number - 1].across = True
+            if mine[1] != take:
+                facts.across = True
         if not self.watching:
             return
         if mine is None or owner != task or entry.shared:
@@ -190,8 +193,8 @@ class Holding:
         """The run is over: what is still held was held across an await, unless taken in the last step."""
         for held in self._by_task.values():
             for one in held:
-                if one.take != self._line.takes:
-                    self.locks[one.lock - 1].across = True
+                if one[1] != self._line.takes:
+                    self.locks[one[0] - 1].across = True
 
     def _nest(self, nesting: Nesting) -> None:
         alike = (nesting.task, nesting.held[-1].lock, nesting.lock, nesting.code, nesting.lasti)
