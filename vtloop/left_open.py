@@ -140,14 +140,15 @@ def locks(loop: EventLoop, notes: Notes) -> list[Leak]:
         lock, holder = entry.ref(), entry.holder
         if holder is None or not isinstance(lock, asyncio.Lock) or not lock.locked():
             continue
-        if holder.task is None or holder.task in alive or use.of(lock):
+        task, code, lasti, _ = holder
+        if task is None or task in alive or use.of(lock):
             continue
-        taken = places.of_instruction(holder.code, holder.lasti) if holder.code is not None else None
+        taken = places.of_instruction(code, lasti) if code is not None else None
         made = places.of_instruction(*entry.made) if entry.made is not None else None
-        text = f"{holder.task} took it" + (f" at {taken}" if taken is not None else "") + ", and has ended"
+        text = f"{task} took it" + (f" at {taken}" if taken is not None else "") + ", and has ended"
         place = (taken.file, taken.line, taken.function) if taken is not None else None
         lines = (f"made at {made}",) if made is not None else ()
-        data = {"task": holder.task, "taken": str(taken) if taken else None, "made": str(made) if made else None}
+        data = {"task": task, "taken": str(taken) if taken else None, "made": str(made) if made else None}
         found.append(Leak("lock", text, lines, place, _RELEASING, 1, data))
     return found
 
