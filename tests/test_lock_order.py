@@ -377,6 +377,16 @@ async def task_done(signal):
     signal.task_done()
 
 
+async def set_by_a_thread(signal):
+    loop = asyncio.get_running_loop()
+    await asyncio.to_thread(loop.call_soon_threadsafe, signal.set)
+
+
+async def set_by_a_thread_alone(signal):
+    loop = asyncio.get_running_loop()
+    loop.run_in_executor(None, loop.call_soon_threadsafe, signal.set)
+
+
 async def release(signal):
     signal.release()
 
@@ -407,6 +417,8 @@ async def wait_for(signal):
 BY_SIGNAL = {
     "event": signalled(asyncio.Event, set_it, asyncio.Event.wait),
     "event set by a timer": signalled(asyncio.Event, set_later, asyncio.Event.wait),
+    "event set by a thread": signalled(asyncio.Event, set_by_a_thread, asyncio.Event.wait),
+    "event set by a thread alone": signalled(asyncio.Event, set_by_a_thread_alone, asyncio.Event.wait),
     "queue": signalled(asyncio.Queue, put, asyncio.Queue.get),
     "join": signalled(a_full_queue, task_done, asyncio.Queue.join),
     "semaphore": signalled(lambda: asyncio.Semaphore(0), release, asyncio.Semaphore.acquire),

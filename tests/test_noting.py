@@ -361,6 +361,20 @@ def test_after_many_runs_the_descriptors_stay_in_and_still_do_no_more_than_the_w
     assert fingerprint() == tidy
 
 
+def test_later_only_an_unrecorded_run_takes_the_descriptors_out(tidy, monkeypatch):
+    async def main():
+        return asyncio.Lock()
+
+    monkeypatch.setattr(noting._table, "switches", 5)
+    monkeypatch.setattr(noting, "LAZY", 5)
+    for _ in range(3):
+        run(main)
+        assert fingerprint() != tidy
+    execute(main, resolve(RUN_DEFAULTS), record=False)
+    assert fingerprint() == tidy
+    assert noting._table.switches == 4
+
+
 def test_runs_in_several_threads_note_their_own_and_leave_nothing_behind(tidy):
     together, found = threading.Barrier(3), {}
 

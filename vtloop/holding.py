@@ -22,7 +22,7 @@ MOST_TAKES = 100_000
 """The takes of which the order is known, at least."""
 
 CLOCK = 0
-"""The channel of timers set by the program's own code: whatever a later turn lets in may come from them."""
+"""The channel of timers and executor calls that the program starts: what a later turn lets in may come from them."""
 
 
 class TakeLog:

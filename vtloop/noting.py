@@ -35,10 +35,11 @@ __all__ = [
     "touches",
 ]
 
-SWITCHES = 400 if sys.version_info >= (3, 13) else sys.maxsize
-"""How often the descriptors are put in and taken out in one process; then they stay in.
+SWITCHES, LAZY = (400, 300) if sys.version_info >= (3, 13) else (sys.maxsize, 0)
+"""How often the descriptors may be taken out in one process, and from where on only a run that is not noted does it.
 
-CPython 3.13 caches the attributes of a class for its first 1,000 versions only, and each change of it is one.
+CPython 3.13 caches the attributes of a class for its first 1,000 versions only, and each change of it is one.  When
+all are spent the descriptors stay in.
 """
 
 _NEW = object()
@@ -238,17 +239,18 @@ def _watch(notes: Notes) -> None:
                     _stand(cls, name, _Read(counted, reader))
             for name in _ASKED:
                 _stand(Task, name, _Asked(getattr(Task, name)))
-    for name in ("call_later", "call_at"):
-        _shadow(notes, name, _watched_timer(notes, getattr(notes.loop, name)))
+    for name in ("call_later", "call_at", "run_in_executor"):
+        _shadow(notes, name, _watched_start(notes, getattr(notes.loop, name), name == "run_in_executor"))
 
 
-def _watched_timer(notes: Notes, make: Callable[..., Any]) -> Callable[..., Any]:
+def _watched_start(notes: Notes, start: Callable[..., Any], always: bool) -> Callable[..., Any]:
+    """``start``, which also notes that something of the program's own, or ``always``, comes back by way of a turn."""
     inner, put = notes.inner, notes.holding.put
 
     def watched(*args: Any, **kwargs: Any) -> Any:
-        if not inner[frame_above(1).f_code.co_filename]:
+        if always or not inner[frame_above(1).f_code.co_filename]:
             put(CLOCK)
-        return make(*args, **kwargs)
+        return start(*args, **kwargs)
 
     return watched
 
@@ -278,10 +280,20 @@ def _take_out() -> None:
     _table.watching = False
 
 
+def _tidy(left: int) -> None:
+    """Take the descriptors out if nobody needs them, and more than ``left`` switches are left."""
+    if _table.put_in and not _table.all and _table.switches > left:
+        _table.switches -= 1
+        _take_out()
+
+
 @contextmanager
 def noted(notes: Notes | None) -> Iterator[None]:
     """Note what the program does to asyncio's primitives; runs may nest and go on in several threads."""
     if notes is None:
+        if _table.put_in:
+            with _table.lock:
+                _tidy(0)
         yield
         return
     loop = notes.loop
@@ -305,9 +317,7 @@ def noted(notes: Notes | None) -> Iterator[None]:
         with _table.lock:
             _table.by_loop.pop(loop, None)
             _table.all.remove(notes)
-            if not _table.all and _table.switches > 0:
-                _table.switches -= 1
-                _take_out()
+            _tidy(LAZY)
 
 
 def stop_noting(notes: Notes | None) -> None:

@@ -74,7 +74,7 @@ def _statement(code: CodeType, lasti: int) -> tuple[ast.stmt | None, int]:
         for source in (text, f"{text} pass"):
             try:
                 return ast.parse(source).body[0], (column or 0) - indent
-            except (SyntaxError, IndexError, ValueError):
+            except (SyntaxError, IndexError, ValueError, RecursionError):
                 continue
     return None, 0
 
@@ -100,8 +100,9 @@ def _taken_name(code: CodeType, lasti: int) -> str | None:
                 for one in dis.get_instructions(code)
                 if one.opname == "BEFORE_ASYNC_WITH" and positions[one.offset // 2] == positions[lasti // 2]
             ]
-            at = items[sum(one.offset <= lasti for one in entered) - 1 :]
-        return _short(at[0])
+            place = sum(one.offset <= lasti for one in entered)
+            at = items[place - 1 : place] if len(entered) == len(items) else items if len(items) == 1 else []
+        return _short(at[0]) if at else None
     taken = [
         node.func.value
         for node in ast.walk(statement)

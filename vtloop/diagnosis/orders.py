@@ -20,6 +20,9 @@ _Node = tuple[int, int]
 
 _NEVER = 1 << 62
 
+_MOST_VISITS = 300_000
+"""Bounds what one run's questions may cost, some tenths of a second; then all is in doubt."""
+
 
 class StepOrder:
     """The order of the takes of one run.
@@ -50,6 +53,7 @@ class StepOrder:
         self._ended = {task: _NEVER if task in pending else steps[-1] for task, steps in self._steps.items()}
         self._seen_ends = self._ends_seen_by_makers()
         self._known: dict[tuple[int, int], bool] = {}
+        self._visits = _MOST_VISITS
 
     def apart(self, one: Nesting, other: Nesting) -> bool:
         """Whether neither of the two is known to come first."""
@@ -94,9 +98,12 @@ class StepOrder:
         return seen
 
     def _before(self, first: int, last: int) -> bool:
-        """Whether the take ``first`` leads to the take ``last``; O(takes between them)."""
+        """Whether the take ``first`` leads to the take ``last``, or that is in doubt; O(takes between them)."""
         todo, known = [(_NEVER, last)], {(_NEVER, last)}
         while todo:
+            self._visits -= 1
+            if self._visits < 0:
+                return True
             for node in self._causes(*todo.pop()):
                 if node[0] == _NEVER:
                     if node[1] == first:
