@@ -323,9 +323,38 @@ class Program:
                 else:
                     poke(thing)
 
+    # -- rescues -----------------------------------------------------------------------------------------------
+
+    def rescue(self):
+        """Let a task wait for something that only one odd way leads to, which is gone in a while."""
+        r = self.random
+        key = self.made = self.made + 1
+        loop = asyncio.get_running_loop()
+        way = r.choice(RESCUES)
+        delay = r.choice([3, 5, 9, 20])
+        event = asyncio.Event()
+        loop.create_task(event.wait(), name=f"waiter {way.__name__} {key}")
+        later = way(self, event, key)
+        del event
+        if later is not None:
+            loop.create_task(after(delay, later), name=f"rescuer {key}")
+
+    def doom(self):
+        """Let a task wait for what is lost, and something else cancel it in a while."""
+        r = self.random
+        way = r.choice([timed_gather, timed_group, timed_body, timed_wait_for, timed_task, timed_stack, cancel_later])
+        task = asyncio.get_running_loop().create_task(way(r.choice([4, 9, 20])), name=f"doomed {way.__name__}")
+        if way is cancel_later:
+            return
+        del task
+
     async def main(self):
         r = self.random
         GLOBALS.clear()
+        for _ in range(r.randrange(3)):
+            self.rescue()
+        for _ in range(r.randrange(2)):
+            self.doom()
         bag = self.bag(r.randrange(3, 9))
         for _ in range(r.randrange(2, 7)):
             task = self.spawn(self.some(bag, r.randrange(1, 4)), 1)
@@ -340,5 +369,223 @@ class Program:
         else:
             await self.step(keep, 1)
         keep = None
+        for _ in range(r.randrange(3)):
+            self.rescue()
         await asyncio.sleep(r.choice([5, 40]))
         return beat
+
+
+async def after(delay, later):
+    await asyncio.sleep(delay)
+    later()
+
+
+def by_global(program, event, key):
+    GLOBALS[f"kept {key}"] = event
+    return lambda: GLOBALS.pop(f"kept {key}").set()
+
+
+def by_weak_dict(program, event, key):
+    WEAK[f"kept {key}"] = event
+    return lambda: WEAK[f"kept {key}"].set()
+
+
+def by_weakref(program, event, key):
+    reference = weakref.ref(event)
+    return lambda: reference().set()
+
+
+def by_proxy(program, event, key):
+    proxy = weakref.proxy(event)
+    return lambda: proxy.set()
+
+
+def by_weak_method(program, event, key):
+    method = weakref.WeakMethod(event.set)
+    return lambda: method()()
+
+
+def by_weak_set(program, event, key):
+    things = weakref.WeakSet([event])
+    return lambda: [thing.set() for thing in things]
+
+
+def by_context(program, event, key):
+    context = contextvars.copy_context()
+    context.run(VARIABLE.set, event)
+    return lambda: context[VARIABLE].set()
+
+
+def by_traceback(program, event, key):
+    def fail(kept):
+        raise KeyError(len(str(kept)))
+
+    try:
+        fail(event)
+    except KeyError as error:
+        caught = error.with_traceback(error.__traceback__.tb_next)
+    return lambda: caught.__traceback__.tb_frame.f_locals["kept"].set()
+
+
+def by_generator(program, event, key):
+    def generate(kept):
+        yield
+        kept.set()
+
+    generator = generate(event)
+    next(generator)
+    return lambda: next(generator, None)
+
+
+def by_iterator(program, event, key):
+    things = map(asyncio.Event.set, iter([event]))
+    return lambda: next(things)
+
+
+def by_cache(program, event, key):
+    @functools.lru_cache
+    def cached(number):
+        return event if number else None
+
+    cached(1)
+    return lambda: cached(1).set()
+
+
+def by_class(program, event, key):
+    kind = type("Registry", (), {"event": event})
+    return lambda: kind.event.set()
+
+
+def by_loop(program, event, key):
+    loop = asyncio.get_running_loop()
+    loop.__dict__.setdefault("registry", {})[key] = event
+    return lambda: loop.registry.pop(key).set()
+
+
+def by_timer(program, event, key):
+    asyncio.get_running_loop().call_later(6, event.set)
+
+
+def by_future(program, event, key):
+    future = asyncio.get_running_loop().create_future()
+    future.add_done_callback(lambda _: event.set())
+    return lambda: future.set_result(1)
+
+
+def by_gather(program, event, key):
+    future = asyncio.get_running_loop().create_future()
+
+    async def both(future, event):
+        await asyncio.gather(future, asyncio.sleep(1))
+        event.set()
+
+    asyncio.create_task(both(future, event))
+    return lambda: future.set_result(1)
+
+
+def by_shield(program, event, key):
+    inner = asyncio.create_task(asyncio.sleep(4))
+
+    async def wait(inner, event):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(inner)
+        event.set()
+
+    asyncio.create_task(wait(inner, event))
+
+
+def by_lock(program, event, key):
+    """Who gets the lock sets it."""
+    lock = GLOBALS[f"lock {key}"] = asyncio.Lock()
+    wanted = asyncio.Event()
+
+    async def hold(lock, wanted):
+        async with lock:
+            await wanted.wait()
+
+    async def then(lock, event):
+        async with lock:
+            event.set()
+
+    asyncio.create_task(hold(lock, wanted))
+    asyncio.get_running_loop().call_later(1, lambda: asyncio.create_task(then(lock, event)))
+    return wanted.set
+
+
+def by_async_generator(program, event, key):
+    async def generate(event):
+        yield 1
+        event.set()
+
+    async def iterate(event):
+        async for _ in generate(event):
+            await asyncio.sleep(4)
+
+    asyncio.create_task(iterate(event))
+
+
+def by_end_of_task(program, event, key):
+    task = asyncio.create_task(asyncio.sleep(4))
+    task.add_done_callback(lambda _: event.set())
+
+
+def by_frame_of_a_plain_function(program, event, key):
+    thing = Holder(event)
+    return thing.use
+
+
+def by_executor(program, event, key):
+    loop = asyncio.get_running_loop()
+    return lambda event=event: loop.run_in_executor(None, loop.call_soon_threadsafe, event.set)
+
+
+RESCUES = [value for name, value in sorted(vars().items()) if name.startswith("by_")]
+
+
+def lost():
+    return asyncio.Event().wait()
+
+
+async def timed_gather(delay):
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(delay):
+            await asyncio.gather(lost(), lost())
+
+
+async def timed_group(delay):
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(delay), asyncio.TaskGroup() as group:
+            group.create_task(lost())
+
+
+async def timed_body(delay):
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(delay), asyncio.TaskGroup() as group:
+            group.create_task(lost())
+            del group
+            await lost()
+
+
+async def timed_wait_for(delay):
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.gather(lost(), lost()), delay)
+
+
+async def timed_task(delay):
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(delay):
+            await asyncio.create_task(lost())
+
+
+async def timed_stack(delay):
+    with contextlib.suppress(TimeoutError):
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(asyncio.timeout(delay))
+            (await stack.enter_async_context(asyncio.TaskGroup())).create_task(lost())
+            await lost()
+
+
+async def cancel_later(delay):
+    asyncio.get_running_loop().call_later(delay, asyncio.current_task().cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.create_task(lost())
