@@ -211,6 +211,17 @@ async def made_by_something() -> Any:
     return len(makers["".join("a")]())
 
 
+@mistake(f"`fetch()` {MISSING}", "write `if (found := await fetch()) > 1:`")
+async def named() -> None:
+    if (found := fetch()) > 1:
+        print(found)
+
+
+@mistake(f"`fetch() if True else None` {MISSING}", '`return (fetch() if True else None)["a"]`')
+async def chosen() -> Any:
+    return (fetch() if True else None)["a"]
+
+
 @mistake(f"`fetch()` {MISSING}", 'write `assert await fetch() == {"a": 1}`')
 async def asserted() -> None:
     assert fetch() == {"a": 1}
@@ -391,6 +402,11 @@ async def list_awaited() -> None:
     await [fetch(), fetch()]
 
 
+@mistake("`plain_rows()` gives a generator, which is gone through, not awaited: `for item in plain_rows():`")
+async def generator_awaited() -> None:
+    await plain_rows()
+
+
 @mistake("a Lock cannot be awaited itself: `async with lock:`")
 async def lock_awaited() -> None:
     lock = asyncio.Lock()
@@ -506,6 +522,16 @@ async def gathered_list() -> None:
 async def gathered_tuple() -> None:
     calls = (fetch(), fetch())
     await asyncio.gather(calls)
+
+
+@mistake("`asyncio.gather` takes the awaitables one by one, not in a container")
+async def gathered_generator() -> None:
+    await asyncio.gather(fetch() for _ in range(2))
+
+
+@mistake("`fetch` was not called", "write `await asyncio.gather(fetch(), fetch())`")
+async def gathered_function() -> None:
+    await asyncio.gather(fetch, fetch())
 
 
 @mistake("`fetch` was not called", "write `await asyncio.create_task(fetch())`")
@@ -679,6 +705,30 @@ async def mock_not_called() -> None:
 @other
 async def stop_raised_by_a_side_effect() -> None:
     await AsyncMock(side_effect=StopAsyncIteration)()
+
+
+@other
+async def the_second_of_several_was_not_called() -> None:
+    first = fetch()
+    await asyncio.gather(first, load)
+
+
+@other
+async def attributes_that_bite() -> None:
+    class Biting:
+        def __getattr__(self, name: str) -> Any:
+            raise SystemExit(name)
+
+        def __eq__(self, other: object) -> bool:
+            raise SystemExit("==")
+
+        def __repr__(self) -> str:
+            raise SystemExit("repr")
+
+        __hash__ = None  # type: ignore[assignment]
+
+    biting: Any = Biting()
+    await biting
 
 
 @other

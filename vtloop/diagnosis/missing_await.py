@@ -116,6 +116,7 @@ def _only_one(site: Site) -> ast.expr | None:
 
 def _coroutine(site: Site, place: Callable[[Site], ast.expr | None] | None) -> ast.expr | None:
     node = place(site) if place is not None and site.direct else None
+    node = node.value if isinstance(node, ast.NamedExpr) else node
     if node is None or isinstance(node, ast.Await):
         return _only_one(site)
     known = UNKNOWN if isinstance(node, ast.Call) else site.value(node)

@@ -152,8 +152,8 @@ class Site:
 
     def text(self, node: ast.AST) -> str:
         """The source of a part, in one line."""
-        found = ast.get_source_segment(self._home(node).text, node) or ast.unparse(node)
-        return " ".join(found.split())
+        found = ast.get_source_segment(self._home(node).text, node)
+        return found if found is not None and "\n" not in found else ast.unparse(node)
 
     def with_await(self, node: ast.expr, text: str | None = None) -> str | None:
         """The line with ``await fetch()`` in the place of `node`, in parentheses where what follows binds tighter.
@@ -162,7 +162,7 @@ class Site:
             node: A part of the line.
             text: What is awaited; None for the part itself.
         """
-        if not self.may_await:
+        if not self.may_await or not isinstance(node, (ast.Name, ast.Attribute, ast.Call, ast.Subscript)):
             return None
         home = self._home(node)
         tight = any(

@@ -10,7 +10,7 @@ import ast
 import asyncio
 import re
 import sys
-from types import CoroutineType
+from types import CoroutineType, GeneratorType
 from typing import Any
 
 from vtloop.cpython_mocks import is_async_mock, is_mock
@@ -107,6 +107,8 @@ def _call_awaited(case: Case, node: ast.Call, text: str, kind: str) -> str | Non
         return case.told(f"a {known.__name__} cannot be awaited itself: `{_INSTEAD[known].format(text)}`")
     plain = plain_function(made_by)
     if plain is not None and not gives_coroutine(made_by):
+        if kind == "generator":
+            return case.told(f"`{text}` gives a generator, which is gone through, not awaited: `for item in {text}:`")
         what = f"`{function}` is a plain `def` and gave {gave}, which cannot be awaited"
         return case.told(f"{what}: leave `await` out, or make it an `async def`")
     if made_by is UNKNOWN and kind in ("NoneType", *_ITERABLES, "int", "float", "bool"):
@@ -237,11 +239,17 @@ def _one_by_one(case: Case) -> str:
 def _not_awaitable(case: Case) -> str | None:
     """``An asyncio.Future, a coroutine or an awaitable is required``"""
     value, node = case.local("coro_or_future"), case.argument
-    if type(value) in _SEVERAL and "gather" in case.site.source:
+    if type(value) in (*_SEVERAL, GeneratorType) and "gather" in case.site.source:
         return _one_by_one(case)
     if value is UNKNOWN or node is None:
         return None
-    return _not_called(case, node, value) if gives_coroutine(value) else None
+    return _not_called(case, node, value) if gives_coroutine(value) and _is_meant(case, node, value) else None
+
+
+def _is_meant(case: Case, node: ast.expr, value: Any) -> bool:
+    """Whether the first argument of the call is the one that it refused."""
+    known = case.site.value(node)
+    return known is value or (known is not UNKNOWN and plain_function(known) is plain_function(value) is not None)
 
 
 def _not_a_coroutine(case: Case) -> str | None:
@@ -320,8 +328,10 @@ def _used_up(case: Case) -> str | None:
     return case.told("the `side_effect` values of this mock are used up: it was called once more than it has values")
 
 
-def _bad_yield(case: Case) -> str:
+def _bad_yield(case: Case) -> str | None:
     """``Task got bad yield: ...``"""
+    if case.found.string.startswith("Task got bad yield: <coroutine object"):
+        return _one_by_one(case) if "gather(" in case.site.source else None  # 3.11 takes a generator for a coroutine
     return case.told(
         "what is awaited here is not asyncio's: it is for another library's loop, or yields values by hand"
     )
