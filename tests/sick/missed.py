@@ -4,4 +4,11 @@ from __future__ import annotations
 
 __all__ = ["MISSED"]
 
-MISSED: dict[str, str] = {}
+MISSED = {
+    "an_event_of_a_service_whose_heartbeat_knows_the_service": (
+        "the heartbeat holds the service, and so the event: for all that can be seen it may set it"
+    ),
+    "a_queue_of_the_module_that_nobody_feeds_beside_a_heartbeat": (
+        "whatever a module holds can be reached by any code that runs"
+    ),
+}
