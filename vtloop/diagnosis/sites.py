@@ -141,11 +141,12 @@ class Site:
 
     def _statement(self, first: int, last: int) -> _Parsed | None:
         text = textwrap.dedent("".join(self._line_at(n) for n in range(first, last + 1))).rstrip()
-        added = " pass" if text.endswith(":") else ""
-        parsed = _parsed(text + added, "exec")
-        if parsed is None or len(parsed.body) != 1:
-            return None
-        return _Parsed(parsed.body[0], text + added, added=added)
+        for part in (text, text.rpartition("#")[0].rstrip()):  # a comment may stand behind the colon
+            added = " pass" if part.endswith(":") else ""
+            parsed = _parsed(part + added, "exec")
+            if parsed is not None and len(parsed.body) == 1:
+                return _Parsed(parsed.body[0], part + added, added=added)
+        return None
 
     def _home(self, node: ast.AST) -> _Parsed:
         return next(one for one in self._parsed if any(part is node for part in ast.walk(one.root)))
