@@ -520,9 +520,11 @@ async def takes_its_time():
 
 
 async def waits_for_work():
-    asyncio.create_task(asyncio.Queue().get())
+    queue = asyncio.Queue()
+    asyncio.create_task(queue.get())
     asyncio.create_task(asyncio.sleep(100))
     await asyncio.sleep(1)
+    assert queue.empty()
 
 
 async def a_daemon_that_is_deaf():

@@ -117,6 +117,7 @@ class IdleRules(ManualClock, ExecutorCalls):
 
     def _look(self) -> None:
         """Collect garbage, or see whether main can go on at all, when it is time."""
+        self._tasks.sweep(cancelled=False)  # so that what the end of a task brings about comes
         if self._steps > self._collect_at:
             self._collect()
         watch = self._watch
@@ -126,12 +127,13 @@ class IdleRules(ManualClock, ExecutorCalls):
             found = watch.look(self)
             if found is not None:
                 self._raise(verdict.hang(self._snapshot(), found.live, found.cancel, found.stuck))
-        self._look_at = min(self._collect_at, watch.at)
+        if self._steps > self.glance_at and self.glance is not None:
+            self.glance()
+        self._look_at = min(self._collect_at, watch.at, self.glance_at)
 
     def _collect(self) -> None:
         """Collect what is new; everything at doubling distances, for that takes as long as the whole heap is large."""
         self._collect_at = self._steps + GC_STEPS
-        self._tasks.sweep(cancelled=False)
         if self._steps > self._collect_all_at:
             self._collect_all_at = 2 * self._steps
             self._collect_everything()

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Coroutine, Sequence
-from types import CoroutineType, FrameType
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from vtloop import left_open
+from vtloop.cpython_waits import future_waited_for
+from vtloop.diagnosis.facts import facts
+from vtloop.diagnosis.judge import judge
 from vtloop.diagnosis.leak import Leak, error_of, headline, report_of
-from vtloop.leftovers import left_behind, tasks_left, unawaited
+from vtloop.diagnosis.waits import capture
+from vtloop.leftovers import left_behind, tasks_left, told, unawaited
+from vtloop.stuck import end_of_run
 from vtloop.unawaited import Watch
 from vtloop.warned import Warned
 
@@ -39,26 +43,10 @@ DEFAULTS = {
 """What becomes of each kind of thing when ``leaks`` is None."""
 
 
-Stuck = Callable[["EventLoop", FrameType], Sequence["asyncio.Task[Any]"]]
-
-
-async def watched_main(main: CoroutineType[Any, Any, Any], ended: Callable[[FrameType], None]) -> Any:
-    """Await ``main``, and tell of its end in its last step, with its frame: what that holds is alive still."""
-    frame = main.cr_frame
-    value = await main
-    if frame is not None:
-        ended(frame)
-    return value
-
-
 class NoLeaks:
     """The judge of a run with ``leaks="allow"``: nobody looks."""
 
     warned: Sequence[Warned] = ()
-
-    def watched(self, main: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
-        """The coroutine of main as it is."""
-        return main
 
     def ended(self, notes: Notes | None) -> None:
         """Nothing."""
@@ -86,45 +74,47 @@ class Leaks(NoLeaks):
     Args:
         loop: The loop of the run.
         quick: Whether only what costs nothing is looked for: for most runs of an exploration.
-        stuck: Which tasks can never run again, given the loop and the frame of main that is about to end.
 
     Attributes:
         loop: The loop.
         warned: What the run is warned of.
     """
 
-    def __init__(self, loop: EventLoop, quick: bool, stuck: Stuck | None = None) -> None:
+    def __init__(self, loop: EventLoop, quick: bool) -> None:
         self.loop = loop
         self._word = loop.options.leaks
         self._watch = Watch(loop, places=not quick, everything=self._word is not None and not quick)
         self._survivors: list[Leak] = []
         self._others: list[Leak] = []
-        self._quick, self._stuck = quick, stuck
-        self._stuck_tasks: Sequence[asyncio.Task[Any]] = ()
+        self._quick = quick
+        self._seen_stuck: set[int] = set()  # the numbers of tasks; only ever looked up
+        self._graph: dict[str, Any] = {}
 
     def __enter__(self) -> Leaks:
         if not self._quick:
             self.loop.asyncgen_origins = {}
-            if self._stuck is not None:
-                self.loop.main_ended = self._main_ended
+            self.loop.glance, self.loop.glance_at, self.loop._look_at = self._glance, 0, 0
         self._watch.__enter__()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._watch.__exit__(*exc)
 
-    def watched(self, main: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
-        """A coroutine around that of main, if what main could get at in the end has to be known."""
-        if self._quick or self._stuck is None or not isinstance(main, CoroutineType):
-            return main
-        around: Any = watched_main(main, self._main_ended)
-        around.__name__, around.__qualname__ = main.__name__, main.__qualname__
-        return cast("Coroutine[Any, Any, Any]", around)
+    def _glance(self) -> None:
+        """Main and others wait: note which tasks can never run again, though main goes on.
 
-    def _main_ended(self, frame: FrameType) -> None:
-        """Main returns in this step; what its frame holds is alive still."""
-        if self._stuck is not None and self.loop._tasks.pending():
-            self._stuck_tasks = self._stuck(self.loop, frame)
+        Asked at the first wait for a timer, and then after half as many steps again each time.
+        """
+        loop = self.loop
+        loop.glance_at = loop._steps + loop._steps // 2 + 1
+        rung = {id(thing) for handle in loop._timers.pending() for thing in handle._args or ()}
+        for task in loop._tasks.pending():
+            future = future_waited_for(task)
+            if future is not None and id(future) not in rung and task is not loop._main:
+                # Nothing is collected: in runs that are not looked at closely nothing would be.
+                found = judge(loop, collect=False)
+                self._seen_stuck |= {hash(one) for one in (*found.stuck, *found.cancel)}
+                return
 
     def ended(self, notes: Notes | None) -> None:
         """The run is over and has not failed; nothing is cancelled yet."""
@@ -132,13 +122,14 @@ class Leaks(NoLeaks):
         if loop.living_asyncgens():
             # What is garbage is no leak: asyncio would close it some time.  In every run, so that runs are alike.
             gc.collect(1)
-        stuck, self._stuck_tasks = self._stuck_tasks, ()
         if self._quick:
             return
         left = [task for task in loop._tasks.pending() if not loop._is_daemon(task)]
-        stuck = [task for task in left if any(task is one for one in stuck)]
+        stuck = self._stuck() if left else []
         if stuck:
-            self._others += tasks_left("stuck task", stuck)
+            graph = capture(stuck)
+            self._others += told("stuck task", graph)
+            self._graph = facts(graph)
         if self._word is not None:
             rest = [task for task in left if not any(task is one for one in stuck)]
             self._others += [*left_behind(rest), *left_open.transports(loop)]
@@ -148,6 +139,15 @@ class Leaks(NoLeaks):
             self._others += left_open.executor_calls(loop)
         if notes is not None:
             self._others += left_open.locks(loop, notes)
+
+    def _stuck(self) -> list[asyncio.Task[Any]]:
+        """The tasks that can never run again, and could not when main had time still to see to that.
+
+        Those that wait for one another never could; of others it must have been seen before: what a function that main
+        called held in its variables is gone by now.
+        """
+        found = [one for one in end_of_run(self.loop) if not one.parked]
+        return [one.task for one in found if one.in_cycle or hash(one.task) in self._seen_stuck]
 
     def unwinding(self) -> None:
         """The unwinding begins: what it drops or cancels is no leak."""
@@ -166,6 +166,8 @@ class Leaks(NoLeaks):
 
     def judge(self, error: BaseException | None, time_ns: int, step: int) -> BaseException | None:
         """The error of the run: its own one, with a note of what else was left behind, or a `LeakError`."""
+        if not self._quick:
+            gc.collect(1)  # who looked on the way has made what was left older
         found = self._found()
         if not found:
             return error
@@ -178,6 +180,8 @@ class Leaks(NoLeaks):
             line = headline(leaks)
             report = report_of(leaks, line).partition("\n")[2].partition("\n")[2]
             data = {"leaks": [leak.data for leak in leaks]}
+            if leaks[0].kind == "stuck task":
+                data |= self._graph
             self.warned = [*self.warned, Warned(leaks[0].kind, line, f"{line}\n{report}".rstrip(), data)]
         if not errors:
             return None

@@ -16,7 +16,7 @@ from vtloop.diagnosis.targets import seconds as in_seconds
 from vtloop.diagnosis.waits import WaitGraph, capture
 from vtloop.unawaited import Unawaited
 
-__all__ = ["left_behind", "tasks_left", "unawaited"]
+__all__ = ["left_behind", "tasks_left", "told", "unawaited"]
 
 
 def _grouped(found: Sequence[Unawaited], key: Callable[[Unawaited], Any]) -> list[list[Unawaited]]:
@@ -63,7 +63,7 @@ def unawaited(found: Sequence[Unawaited]) -> list[Leak]:
 
 def tasks_left(kind: str, tasks: Sequence[asyncio.Task[Any]]) -> list[Leak]:
     """Pending tasks by where they wait, with their await chains."""
-    return _told(kind, capture(tasks)) if tasks else []
+    return told(kind, capture(tasks)) if tasks else []
 
 
 def left_behind(tasks: Sequence[asyncio.Task[Any]]) -> list[Leak]:
@@ -81,7 +81,8 @@ _LOCKS = ("Lock", "Semaphore")
 _CLOSING = "async_generator_athrow"
 
 
-def _told(kind: str, graph: WaitGraph) -> list[Leak]:
+def told(kind: str, graph: WaitGraph) -> list[Leak]:
+    """The tasks of a graph by where they wait."""
     leaks = []
     for group in groups(graph):
         first = group.first

@@ -13,7 +13,6 @@ import contextvars
 import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import suppress
-from types import CoroutineType
 from typing import Any
 
 import pytest
@@ -54,7 +53,7 @@ class MainTask:
         self._context = contextvars.copy_context()
         self._seen = dict(self._context)
         self._piece: Coroutine[Any, Any, Any] | None = None
-        self._busy = self._last = False
+        self._busy = False
         self._resume: asyncio.Future[None] | None = None
         self._value: Any = None
         self._error: BaseException | None = None
@@ -68,7 +67,6 @@ class MainTask:
             piece.close()
             raise self._stuck
         self._piece, self._value, self._error, self._busy = piece, None, None, True
-        self._last = last
         self._take_over_context()
         if self._task is None or self._task.done():
             serve: Any = self._serve()
@@ -118,17 +116,12 @@ class MainTask:
     async def _serve(self) -> None:
         while self._piece is not None:
             piece, self._piece = self._piece, None
-            ended = self._loop.main_ended if self._last else None
-            frame = piece.cr_frame if ended is not None and isinstance(piece, CoroutineType) else None
             try:
                 self._value = await piece
-                if ended is not None and frame is not None:
-                    ended(frame)  # what it holds is alive still
             except (KeyboardInterrupt, SystemExit, StepCut):
                 raise  # these end the run of the loop at once
             except BaseException as exc:
                 self._error = exc
-            del piece, frame
             self._busy = False
             # As run_until_complete does it: what stands ready now, and what that makes ready at once, still runs.
             self._stopping = True

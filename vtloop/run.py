@@ -176,10 +176,7 @@ def execute(
     leaks = Leaks(loop, quick) if options.leaks != "allow" else NoLeaks()
     with uncollected(), background_failures(loop), Watchdog(loop, options.watchdog), noted(notes), leaks:
         try:
-            if drive is None:
-                outcome.value = loop.run_until_complete(leaks.watched(_coroutine(main)))
-            else:
-                outcome.value = drive(loop, note_end)
+            outcome.value = loop.run_until_complete(_coroutine(main)) if drive is None else drive(loop, note_end)
         except BaseException as exc:
             outcome.error = exc
         note_end()

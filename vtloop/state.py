@@ -7,6 +7,7 @@ what a name means.  It must hold no behaviour but the three checks that every pa
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -34,7 +35,7 @@ class LoopState(asyncio.AbstractEventLoop):
         background: In a run, exceptions that reached the default handler; None outside (they are logged).
         dropped: In a run, coroutines that died without having been awaited, as `vtloop.unawaited` has them.
         reproducible: False once a real thread has meddled; a replay may then differ.
-        main_ended: To be called with the frame of main at its end, in its last step; None where nobody wants to know.
+        glance: In a run that is looked at closely: to be called while nothing is ready, from step `glance_at` on.
     """
 
     options: Options
@@ -42,7 +43,8 @@ class LoopState(asyncio.AbstractEventLoop):
     dropped: Sequence[Any] = ()
     reproducible = True
     slow_callback_duration = 0.1
-    main_ended: Callable[[Any], None] | None = None
+    glance: Callable[[], None] | None = None
+    glance_at = sys.maxsize
 
     # Time.
     _clock: VirtualClock

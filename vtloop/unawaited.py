@@ -107,7 +107,7 @@ class Watch:
         _end(self, self._thread)
 
     def _collecting(self, phase: str, info: dict[str, int]) -> None:
-        self._old = phase == "start" and info["generation"] > 0
+        self._old = phase == "start" and info["generation"] > 1  # see `vtloop.collector.keep_apart`
 
     def died(self, coro: CoroutineType[Any, Any, Any], frame: FrameType) -> bool:
         """Note a coroutine that dies while ``frame`` runs; False when Python's own warning is to be given."""
