@@ -34,7 +34,7 @@ FLOORS = {
     "anyio_waits": 1,
     "cpython_heap": 1,
     "arguments": 1,
-    "asyncgens": 1,
+    "asyncgens": 2,
     "failures": 1,
     "timers": 2,
     "ready": 2,

@@ -117,12 +117,13 @@ class IdleRules(ManualClock, ExecutorCalls):
 
     def _look(self) -> None:
         """Collect garbage, or see whether main can go on at all, when it is time."""
-        self._tasks.sweep(cancelled=False)  # so that what the end of a task brings about comes
-        if self._steps > self._collect_at:
-            self._collect()
         watch = self._watch
         if watch is None:
             watch = self._watch = MainWatch()
+        if self._steps > min(self._collect_at, watch.at):  # at the same steps, whoever glances besides
+            self._tasks.sweep(cancelled=False)  # so that what the end of a task brings about comes
+        if self._steps > self._collect_at:
+            self._collect()
         if self._steps > watch.at:
             found = watch.look(self)
             if found is not None:
