@@ -473,6 +473,23 @@ async def a_lock_handed_from_task_to_task():
     await asyncio.gather(first(), second())
 
 
+async def the_other_polls_a_flag():
+    a, b, done = asyncio.Lock(), asyncio.Lock(), []
+
+    async def first():
+        await both(a, b)
+        done.append(1)
+
+    async def second(pause):
+        while not done:
+            await asyncio.sleep(pause)
+        await both(b, a)
+
+    for pause in (0.01, 0):
+        done.clear()
+        await asyncio.gather(first(), second(pause))
+
+
 async def one_only_tries():
     a, b = asyncio.Lock(), asyncio.Lock()
 
@@ -549,7 +566,13 @@ async def many_tasks_under_one_order():
 HEALTHY = (
     *(ordered_by_key, hand_over_hand, a_gate_around_both, a_gate_of_one_permit, a_butler_keeps_one_seat_free),
     *(one_philosopher_is_left_handed, phases_of_tasks, phases_of_groups, phases_by_main_itself, one_task_alone),
-    *(the_other_task_is_awaited, a_lock_handed_from_task_to_task, one_only_tries, one_gives_up_in_time),
+    *(
+        the_other_task_is_awaited,
+        a_lock_handed_from_task_to_task,
+        the_other_polls_a_flag,
+        one_only_tries,
+        one_gives_up_in_time,
+    ),
     *(nobody_waits_between_the_two, one_made_after_the_other_ended, many_tasks_under_one_order),
 )
 

@@ -460,6 +460,21 @@ def test_subclasses_keep_what_they_override():
     assert queue == [("put", "Task-1"), ("get", "Task-1")]
 
 
+def test_a_subclass_may_keep_anything_in_the_attribute():
+    class Lazy(asyncio.Event):
+        def forget(self):
+            self._value = None
+
+    async def main():
+        event = Lazy()
+        event.set()
+        event.forget()
+        event.set()
+        return event.is_set(), told(event)
+
+    assert run(main).value == (True, [("set", "Task-1")])
+
+
 def test_instances_have_the_attributes_they_always_had():
     async def main():
         lock, copied = asyncio.Lock(), copy.copy(asyncio.Lock())

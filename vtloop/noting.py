@@ -128,7 +128,10 @@ class _Counted(_State):
         entry = notes.entries.get(id(obj)) or notes.add(obj)
         if entry.hidden:
             return
-        kind = self._more if value > before else self._less
+        try:
+            kind = self._more if value > before else self._less
+        except TypeError:  # a program's own idea of the attribute
+            return
         if kind is not None:
             raw = notes.touched(entry, kind, frame_above(2), frame_above(1) if self._permits else None)
             if self._locks:

@@ -3,7 +3,8 @@
 Called by `lock_order` when it has found a circle.  Happens-before, after L. Lamport (CACM 1978): a step comes after the
 step that made it ready and after the steps of its task before it.  What a run shows of order without a wake-up is
 added by what `vtloop.holding.Holding` noted: put and got, set and seen, done and asked for.  In doubt two steps are
-ordered: a task that ended before another was made is taken to come first, and its maker to have seen its end.
+ordered: a task that ended before another was made is taken to come first, its maker to have seen its end, and a task
+that polls to have seen everything.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ _Node = tuple[int, int]
 """``(0, take)``, or ``(channel's place, how much was put into it)``; see `StepOrder._before`."""
 
 _NEVER = 1 << 62
+
+_POLLS = 4
+"""Steps in a row that nobody else caused, from which on a task is taken to poll."""
 
 _MOST_VISITS = 300_000
 """Bounds what one run's questions may cost, some tenths of a second; then all is in doubt."""
@@ -39,6 +43,7 @@ class StepOrder:
         self._first: int = line.takes - len(log) + 1  # the take of the first entry
         self._whole = isinstance(line.log, list) and self._first != 1  # a log that lost its count tells nothing
         self._born = [born for born, _, _ in log]
+        self._owners = [task for _, _, task in log]
         self._arrived = [self._first + place + left for place, (_, left, _) in enumerate(log)]
         self._steps: dict[int, list[int]] = {}
         self._tasks: dict[int, set[int]] = {}  # by take
@@ -66,7 +71,7 @@ class StepOrder:
             return False
         key = (one.take, other.take)
         if key not in self._known:
-            self._known[key] = self._before(one.take, other.take)
+            self._known[key] = self._polls(other.task, *key) or self._before(*key)
         return not self._known[key]
 
     # -- parts --------------------------------------------------------------------------------------------------
@@ -96,6 +101,28 @@ class StepOrder:
                 if maker != task and after < len(steps):
                     seen.setdefault(steps[after], []).append(ended)
         return seen
+
+    def _polls(self, task: int, first: int, last: int) -> bool:
+        """Whether ``task`` did nothing but wake up by itself for several steps: it may have looked for a change."""
+        steps = self._steps[task]
+        alone = 0
+        for take in steps[bisect_right(steps, first) : bisect_right(steps, last)]:
+            self._visits -= 1
+            cause = self._origin(take)
+            place = cause - self._first if cause is not None else -1
+            if place < 0 or (owner := self._owners[place]) == task:
+                alone += 1  # a bare yield
+            elif not owner and (timer := self._origin(self._first + place)) and self._is_mark(timer):
+                alone += 1  # a timer, in most cases of its own
+            else:
+                alone = 0
+            if alone == _POLLS:
+                return True
+        return False
+
+    def _is_mark(self, take: int) -> bool:
+        place = take - self._first
+        return 0 <= place < len(self._born) and self._born[place] < 0
 
     def _before(self, first: int, last: int) -> bool:
         """Whether the take ``first`` leads to the take ``last``, or that is in doubt; O(takes between them)."""
