@@ -161,7 +161,7 @@ def test_an_event_that_was_set_and_cleared_before_anybody_waited_is_told() -> No
 
     (hint,) = hints_of(deadlock_of(main))
     assert hint.startswith("`tick` was set by Task-1 at ")
-    assert hint.endswith("t=0 s, while nobody waited for it, and cleared again: leave it set, or use a Condition.")
+    assert "t=0 s, while nobody waited for it, and cleared again: did listener come too late?" in hint
 
 
 def test_a_notify_before_the_wait_is_told() -> None:
@@ -264,6 +264,72 @@ def test_a_coroutine_that_nobody_awaited_is_told() -> None:
     (hint,) = hints_of(error)
     assert hint.startswith("`Server.serve()` was called at ")
     assert hint.endswith("in main and never awaited: nothing of it has run; put `await` before it.")
+
+
+def test_a_task_that_is_stuck_before_the_line_is_told() -> None:
+    async def main() -> None:
+        slots, go = asyncio.Semaphore(1), asyncio.Event()
+
+        async def take() -> None:
+            await slots.acquire()
+
+        async def give_back() -> None:
+            await go.wait()
+            slots.release()
+
+        await asyncio.create_task(take())
+        helper = asyncio.create_task(give_back(), name="helper")
+        await slots.acquire()
+        del helper
+
+    error = deadlock_of(main)
+    assert "kept it" not in str(error)
+    assert hints_of(error)[0].startswith("helper waits for Event go, before `slots.release()` on line ")
+
+
+def test_an_item_of_a_dict_is_found() -> None:
+    class Calls:
+        def __init__(self) -> None:
+            self.open: dict[int, asyncio.Future[int]] = {}
+
+        async def call(self, number: int) -> int:
+            answer = self.open[number] = asyncio.get_running_loop().create_future()
+            return await answer
+
+        async def read(self) -> None:
+            for number in range(3):
+                await asyncio.sleep(1)
+                if number == 1:
+                    raise ConnectionError
+                self.open[number].set_result(number)
+
+    async def main() -> None:
+        calls = Calls()
+        reader = asyncio.create_task(calls.read(), name="reader")
+        await asyncio.gather(*map(calls.call, range(3)))
+        del reader
+
+    assert "; reader failed with ConnectionError before `self.open[number].set_result()`" in str(deadlock_of(main))
+
+
+def test_a_condition_with_a_predicate_is_told_when_it_was_notified_last() -> None:
+    async def main() -> None:
+        condition, items = asyncio.Condition(), list[int]()
+
+        async def two() -> None:
+            async with condition:
+                await condition.wait_for(lambda: len(items) > 1)
+
+        waiter = asyncio.create_task(two(), name="waiter")
+        await asyncio.sleep(1)
+        async with condition:
+            items.append(1)
+            condition.notify_all()
+        await waiter
+
+    (hint,) = hints_of(deadlock_of(main))
+    assert hint.startswith("`condition` was notified last by Task-1 at ")
+    assert hint.endswith("t=1 s; waiter looks at its predicate again only when it is notified.")
 
 
 # -- what is not to blame --------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from vtloop.diagnosis.facts import place_data
 from vtloop.diagnosis.graph import HELD, READING, CycleStep, TaskWait, Wait, WaitGraph
 from vtloop.diagnosis.things import thing_line
 
-__all__ = ["Group", "cause", "cycle_line", "groups", "hints", "listed", "place_data", "task_lines"]
+__all__ = ["Group", "cause", "cycle_line", "groups", "hints", "listed", "place_data", "says", "task_lines"]
 
 _MANY = 3
 _LONGEST_CYCLE = 6

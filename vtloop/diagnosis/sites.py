@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import copy
 import inspect
 import itertools
 import linecache
@@ -123,6 +124,12 @@ class Site:
         """Whether the line belongs to a plain ``def``, where ``await`` cannot stand."""
         return not self.may_await and not self.frame.f_code.co_name.startswith("<")
 
+    def in_frame(self, frame: FrameType) -> Site:
+        """The same line in another frame of the same code."""
+        other = copy.copy(self)
+        other.frame, other._scope = frame, None
+        return other
+
     # -- source -----------------------------------------------------------------------------------------------------
 
     def _line_at(self, number: int) -> str:
@@ -203,15 +210,16 @@ class Site:
         return self._scope
 
     def value(self, node: ast.AST | None) -> Any:
-        """What a name, attribute or constant item stands for; `UNKNOWN` where only running code could tell."""
+        """What a name, attribute or item stands for; `UNKNOWN` where only running code could tell."""
         if isinstance(node, ast.Name):
             for names in (self.scope, self.frame.f_globals, self.frame.f_builtins):
                 if node.id in names:
                     return names[node.id]
         elif isinstance(node, ast.Attribute):
             return _member(self.value(node.value), node.attr)
-        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-            return _item(self.value(node.value), node.slice.value)
+        elif isinstance(node, ast.Subscript):
+            key = node.slice.value if isinstance(node.slice, ast.Constant) else self.value(node.slice)
+            return _item(self.value(node.value), key)
         return UNKNOWN
 
 

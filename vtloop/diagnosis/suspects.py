@@ -50,6 +50,8 @@ class Waiting(NamedTuple):
     label: str
     name: str | None
     target: Target
+    predicate: bool
+    """Whether it waits for a condition until a predicate is true."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,12 @@ def waiting_for(task: asyncio.Task[Any], label: str, name: str | None) -> Waitin
     waiter = future_waited_for(task)
     if waiter is None or waiter.done():
         return None
-    target = target_of(await_chain(task.get_coro()), waiter, Places())
-    known = target.kind in _WAKERS and target.primitive is not None
-    return Waiting(task.get_name(), label, name, target) if known else None
+    chain = await_chain(task.get_coro())
+    target = target_of(chain, waiter, Places())
+    if target.kind not in _WAKERS or target.primitive is None:
+        return None
+    predicate = any(link.code is asyncio.Condition.wait_for.__code__ for link in chain)
+    return Waiting(task.get_name(), label, name, target, predicate)
 
 
 def suspicions(
@@ -82,6 +87,7 @@ def suspicions(
     alive: Sequence[str],
     ended: Sequence[asyncio.Task[Any]],
     failed: Sequence[BaseException] = (),
+    pending: Sequence[tuple[str, asyncio.Task[Any]]] = (),
 ) -> list[Suspicion]:
     """What may explain `waits`, the likeliest first.
 
@@ -90,14 +96,16 @@ def suspicions(
         alive: The names of the tasks that have not ended.
         ended: Finished tasks in order of creation, as far as they are known.
         failed: What failed in threads of the run.
+        pending: Tasks that are stuck as well, each with a sentence about what it does.
     """
     ends = list(_ends(ended, failed))
-    known = _Ends(alive, ends)
+    others = [_End(task.get_name(), says, "", _standing(task)) for says, task in pending]
+    known, sites = _Ends(alive, ends), _Sites()
     found: list[Suspicion] = []
     for wait in waits[:_MOST_WAITS]:
         suspicion = None
         with contextlib.suppress(Exception):  # odd objects of the program: no suspicion is better than no verdict
-            suspicion = _not_reached(wait, ends) or _noted(wait, known, waits)
+            suspicion = _not_reached(wait, ends, sites) or _of_those_left(wait, others, known, waits, sites)
         if suspicion is not None and all(suspicion.text != other.text for other in found):
             found.append(suspicion)
     return found
@@ -126,6 +134,19 @@ def _ends(ended: Sequence[asyncio.Task[Any]], failed: Sequence[BaseException]) -
         if thread is not None:
             name = one_line(thread.removeprefix(_IN_THREAD))
             yield _End("", f"thread {name}", _how(False, error), _frames(error))
+
+
+def _standing(task: asyncio.Task[Any]) -> list[tuple[FrameType, int]]:
+    """Where a pending task stands, as `_frames` has it for one that ended."""
+    places = Places()
+    links = [link for link in await_chain(task.get_coro()) if not places.is_internal(link.code)]
+    return [(link.frame, link.frame.f_lasti) for link in links[-_MOST_FRAMES:][::-1]]
+
+
+def _elsewhere(wait: Waiting, others: Sequence[_End], waits: Sequence[Waiting]) -> list[_End]:
+    """Those that do not wait for the same thing."""
+    alike = [one.task for one in waits if one.target.primitive is wait.target.primitive]
+    return [other for other in others if other.name not in alike]
 
 
 class _Ends:
@@ -166,10 +187,19 @@ def _frames(error: BaseException | None) -> list[tuple[FrameType, int]]:
     return [pair for pair in found if not places.is_internal(pair[0].f_code)][-_MOST_FRAMES:][::-1]
 
 
+def _of_those_left(
+    wait: Waiting, others: Sequence[_End], known: _Ends, waits: Sequence[Waiting], sites: _Sites
+) -> Suspicion | None:
+    others = _elsewhere(wait, others, waits)
+    if wait.target.kind in ("Lock", "Semaphore", "Queue.get"):
+        return _not_reached(wait, others, sites) or _noted(wait, known, waits)
+    return _noted(wait, known, waits) or _not_reached(wait, others, sites)
+
+
 # -- a line that was not reached -------------------------------------------------------------------------------------
 
 
-def _not_reached(wait: Waiting, ends: Sequence[_End]) -> Suspicion | None:
+def _not_reached(wait: Waiting, ends: Sequence[_End], sites: _Sites) -> Suspicion | None:
     """The first that ended before a line, in a frame of its end, which uses the very primitive to wake somebody."""
     names = _WAKERS[wait.target.kind]
     wanted = (wait.target.primitive, wait.target.via_condition)
@@ -177,14 +207,29 @@ def _not_reached(wait: Waiting, ends: Sequence[_End]) -> Suspicion | None:
         for frame, lasti in end.frames:
             if not any(name in frame.f_code.co_names for name in names):
                 continue
-            for offset, line, again in _lookups(frame.f_code, names, lasti):
-                site = Site(frame, offset, line)
-                if not isinstance(site.node, ast.Attribute):
-                    continue
+            for any_site, again in sites.of(frame, lasti, names):
+                site = any_site.in_frame(frame)
+                assert isinstance(site.node, ast.Attribute)
                 holder = site.value(site.node.value)
                 if any(holder is thing for thing in wanted if thing is not None):
                     return _told(wait, end, frame, lasti, site, again)
     return None
+
+
+class _Sites:
+    """The lookups in each code, found once: thousands of tasks stand at a handful of lines.  Lives for one search."""
+
+    def __init__(self) -> None:
+        # Keyed by identity; the value keeps the code alive.
+        self._known: dict[tuple[int, int, Sequence[str]], tuple[list[tuple[Site, bool]], CodeType]] = {}
+
+    def of(self, frame: FrameType, lasti: int, names: Sequence[str]) -> list[tuple[Site, bool]]:
+        """Where a frame that got as far as `lasti` might look one of the names up, and whether for once more."""
+        key = (id(frame.f_code), lasti, names)
+        if key not in self._known:
+            found = [(Site(frame, at, line), again) for at, line, again in _lookups(frame.f_code, names, lasti)]
+            self._known[key] = [one for one in found if isinstance(one[0].node, ast.Attribute)], frame.f_code
+        return self._known[key][0]
 
 
 def _lookups(code: CodeType, names: Sequence[str], lasti: int) -> Iterator[tuple[int, int, bool]]:
@@ -211,6 +256,8 @@ def _told(wait: Waiting, end: _End, frame: FrameType, lasti: int, site: Site, ag
     call = f"`{site.text(site.node)}()`"
     ended = places.of_instruction(frame.f_code, lasti)
     line = f"`{site.source}` on line {site.line}{' once more' if again else ''}"
+    if not end.how:
+        return Suspicion(f"{end.who}, before {line}: was that to wake {wait.label}?")
     text = f"{end.who} {end.how} at {ended}, before {line}: was that to wake {wait.label}?"
     return Suspicion(text, end.who, f"{end.who} {end.how} before {'another ' if again else ''}{call}")
 
@@ -247,12 +294,18 @@ def _lost_set(wait: Waiting, touch: Touch | None) -> Suspicion | None:
     if touch is None:
         return None
     text = f"{_named(wait)} was set by {_by(touch)}, while nobody waited for it, and cleared again"
-    return Suspicion(f"{text}: leave it set, or use a Condition.", short=f"{_named(wait)} was set before and cleared")
+    text += f": did {wait.label} come too late? Leave it set, or use a Condition."
+    return Suspicion(text, short=f"{_named(wait)} was set before and cleared")
 
 
 def _lost_notify(wait: Waiting, noted: Sequence[Touch]) -> Suspicion | None:
     """The last ``notify`` came before the task waited."""
     last = next((n for n in range(len(noted) - 1, -1, -1) if noted[n].kind == "notify"), None)
+    if wait.predicate:
+        so_far = f"was notified last by {_by(noted[last])}" if last is not None else "was never notified"
+        return Suspicion(
+            f"{_named(wait)} {so_far}; {wait.label} looks at its predicate again only when it is notified."
+        )
     if last is None or not any(touch.kind == "wait" and touch.task == wait.task for touch in noted[last + 1 :]):
         return None
     if any(touch.kind == "wait" for touch in noted[:last]):

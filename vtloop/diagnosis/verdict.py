@@ -14,7 +14,7 @@ from traceback import FrameSummary
 from typing import Any, TypeVar
 
 from vtloop.diagnosis.chains import await_chain_traceback, one_line, shown_path
-from vtloop.diagnosis.describe import cause, cycle_line, groups, hints, listed, task_lines
+from vtloop.diagnosis.describe import cause, cycle_line, groups, hints, listed, says, task_lines
 from vtloop.diagnosis.facts import facts, unread_data
 from vtloop.diagnosis.suspects import Suspicion, never_awaited, suspicions, waiting_for
 from vtloop.diagnosis.targets import seconds as in_seconds
@@ -42,7 +42,7 @@ _MOST_LINES = 60
 _MOST_EVENTS = 8
 _MOST_UNREAD = 5
 _STACK_LINES = 6
-_MOST_ROOTS = 20
+_MOST_ROOTS, _MOST_STUCK = 20, 100
 _STUCK = ("DEADLOCK", "HANG")
 _Verdict = TypeVar("_Verdict", bound=HangError)
 
@@ -277,7 +277,8 @@ def _suspicions(snapshot: Snapshot, graph: WaitGraph) -> list[Suspicion]:
         wait = graph.tasks[index].wait
         if wait is not None and not wait.waits_on:
             found.append(waiting_for(pending[index], graph.tasks[index].label, wait.name))
-    return suspicions([one for one in found if one], snapshot.alive, snapshot.ended, snapshot.failed)
+    stuck = [(says(wait, graph), task) for wait, task in zip(graph.tasks[:_MOST_STUCK], pending, strict=False)]
+    return suspicions([one for one in found if one], snapshot.alive, snapshot.ended, snapshot.failed, stuck)
 
 
 def _report(
