@@ -141,7 +141,8 @@ def hang(
     snapshot = replace(snapshot, tasks=stuck)
     graph = capture(stuck, snapshot.main)
     message = f"hang at {snapshot.when}: {cause(graph)}, though timers still tick"
-    what = f"{len(stuck):,} of {many:,} tasks can never run again: nothing alive can wake or cancel them."
+    whom = "it" if len(stuck) == 1 else "them"
+    what = f"{len(stuck):,} of {many:,} tasks can never run again: nothing alive can wake or cancel {whom}."
     lines = [what, _still_running(still)]
     if cancel:
         names = listed([one_line(task.get_name()) for task in cancel])
