@@ -106,11 +106,17 @@ def _add_entering(names: dict[str, Any], kind: Any, name: str) -> None:
 
     # Hot: called for every ``with lock:`` of the process.
     def enter(lock: Any) -> Any:
-        if getattr(_running(), "_blocking", None) is None:
+        loop = guarded() if _running() is not None else None
+        if loop is None:
             return original(lock)
         if acquire(lock, False):
             return True
-        _look(sys._getframe(1), f"{name}.acquire", _is_free, True, (lock,), {})
+        frame = sys._getframe(1)
+        frames = program_frames(frame) if not is_library(frame) else None
+        if frames is not None:
+            if ended_soon(functools.partial(acquire, lock, True)):
+                return True
+            blocked(loop, frames, f"{name}.acquire", instead_of(f"{name}.acquire"))
         return original(lock)
 
     def put(function: Any) -> None:
@@ -143,6 +149,8 @@ def _look(frame: FrameType, name: str, ready: Ready, patient: bool, args: Any, k
 
 
 def _ready_within(ready: Ready, args: Any, kwargs: Any, seconds: float) -> bool:
+    if ready is _is_free:
+        return _free_within(args[0], seconds)
     until = time.perf_counter() + seconds
     while not ready(*args, **kwargs):
         if time.perf_counter() >= until:
@@ -194,6 +202,14 @@ def _is_free(lock: Any, blocking: bool = True, timeout: float = -1) -> bool:
         lock.release()
         return True
     return False
+
+
+def _free_within(lock: Any, seconds: float) -> bool:
+    """Whether a turn at ``lock`` comes: it stands in line for it, which trying now and then would not."""
+    if not _ACQUIRE[type(lock)](lock, True, seconds):
+        return False
+    lock.release()
+    return True
 
 
 def _has_item(items: Any, block: bool = True, timeout: float | None = None) -> bool:
