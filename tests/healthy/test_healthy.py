@@ -65,15 +65,25 @@ SCHEDULERS = ("random", "pct:depth=3", "urw", "pos")
 LEVELS = ("timing", "wakeups", "tasks")
 LAG = 0.02
 LONG, SHORT = 1_500, 60  # ticks of the programs that wait for something slow
-LOOK = 50  # steps between two looks at whether main can still be woken; in earnest it is 10,000
+LOOK = 50  # steps before the first looks at whether main can still be woken; in earnest it is 10,000
+IN_EARNEST = 12_000  # ticks after which main has been looked at twice without any help
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Main is looked at two hundred times as often as in earnest: the programs need not be as long."""
     monkeypatch.setattr(stalled, "FIRST_LOOK", LOOK)
     monkeypatch.setattr(IdleRules, "_look_at", LOOK)
 
+
+ENDED_BY_THE_COLLECTOR = ("waking_odd.by_the_collector", "waking_odd.by_the_callback_of_a_weak_reference_to_a_task")
+"""Programs that go on when something is collected or let go of, which a look at main does."""
+
+HELD_BY_THE_ORACLE = (
+    "waking_odd.by_the_callback_of_a_weak_reference_to_a_task",
+    "weak.told_when_nobody_holds_a_finished_task",
+)
+"""Programs that need a done task to die, which the registry of the oracle keeps."""
 
 every_program = pytest.mark.parametrize("name", PROGRAMS)
 
@@ -102,16 +112,21 @@ def said_of(outcome: Outcome) -> list[str]:
 
 
 def run_all(program: Program, seeds: int, **options: Any) -> int:
-    """Run it in every way, a quarter of the runs recorded, every twentieth at full length; the number of runs made."""
+    """Run it in every way, a quarter of the runs recorded, every fortieth at full length; the number of runs made."""
     number = 0
     for number, (how, seed, settings) in enumerate(plans(seeds, **options), 1):
-        length.ticks = LONG if seed % 20 == 0 else SHORT
-        with warnings.catch_warnings(record=True) as heard:
-            warnings.simplefilter("always")
-            outcome = execute(program.main, settings, record=seed % 4 == 0)
-        said = said_of(outcome) + [str(warning.message) for warning in heard]
-        assert not said, f"{program.name} ({how}): " + "\n".join(said)
+        length.ticks = LONG if seed % 40 == 39 else SHORT
+        heard = said_in_a_run(program, settings, record=seed % 4 == 0)
+        assert not heard, f"{program.name} ({how}): " + "\n".join(heard)
     return number
+
+
+def said_in_a_run(program: Program, settings: Options, record: bool) -> list[str]:
+    """What is said of one run, by vtloop or by anybody's warning."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        outcome = execute(program.main, settings, record=record)
+    return said_of(outcome) + [str(warning.message) for warning in heard]
 
 
 def test_there_are_at_least_sixty_programs() -> None:
@@ -120,24 +135,53 @@ def test_there_are_at_least_sixty_programs() -> None:
 
 
 @every_program
+@pytest.mark.usefixtures("looked_at_often")
 def test_nothing_is_said_of_a_healthy_program(name: str) -> None:
     run_all(PROGRAMS[name], 8)
 
 
 @pytest.mark.slow
 @every_program
+@pytest.mark.usefixtures("looked_at_often")
 def test_nothing_is_said_over_two_hundred_seeds(name: str) -> None:
     assert run_all(PROGRAMS[name], 200) == 801
 
 
 @pytest.mark.slow
 @every_program
+@pytest.mark.usefixtures("looked_at_often")
 def test_nothing_is_said_when_every_leak_would_be_a_warning(name: str) -> None:
     run_all(PROGRAMS[name], 20, leaks="warn")
 
 
-@pytest.mark.parametrize("name", [name for name, one in PROGRAMS.items() if not one.threads and not one.virtual])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in PROGRAMS if name.startswith("waking")])
+@pytest.mark.parametrize("seed", [None, 1])
+def test_nothing_is_said_of_a_main_that_waits_for_very_long(name: str, seed: int | None) -> None:
+    length.ticks = IN_EARNEST
+    assert said_in_a_run(PROGRAMS[name], resolve(RUN_DEFAULTS, seed=seed), record=False) == []
+
+
+@pytest.mark.parametrize("name", [name for name, one in PROGRAMS.items() if not one.threads])
+def test_the_diagnosis_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    length.ticks = SHORT
+    without = {"leaks": "allow", "blocking": "allow"}
+    for seed in (None, 3):
+        plain = execute(PROGRAMS[name].main, resolve(RUN_DEFAULTS, seed=seed, **without), record=False)
+        with monkeypatch.context() as patches:
+            for thing, attribute in ((stalled, "FIRST_LOOK"), (IdleRules, "_look_at")):
+                patches.setattr(thing, attribute, LOOK)
+            looked_at = execute(PROGRAMS[name].main, resolve(RUN_DEFAULTS, seed=seed), record=False)
+        if name not in ENDED_BY_THE_COLLECTOR:
+            assert (looked_at.steps, looked_at.time_ns, looked_at.check) == (plain.steps, plain.time_ns, plain.check)
+
+
+ON_THE_ORACLE = [name for name, one in PROGRAMS.items() if not one.threads and not one.virtual]
+
+
+@pytest.mark.parametrize("name", [name for name in ON_THE_ORACLE if name not in HELD_BY_THE_ORACLE])
 def test_the_scheduler_of_asyncio_runs_it_to_its_end(name: str) -> None:
+    length.ticks = SHORT
     with asyncio.Runner(loop_factory=OracleLoop) as runner:
         runner.run(PROGRAMS[name].main())
 
