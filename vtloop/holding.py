@@ -149,7 +149,7 @@ class Holding:
         if not held:
             self._by_task[task] = [mine]
         else:
-            if any(one[0] == lock for one in held):
+            if lock in [one[0] for one in held]:
                 return  # one more permit
             # Taken in the very step in which the program asked whether it is free: such a take never waits.
             tried = entry.tried == take
@@ -171,11 +171,14 @@ class Holding:
         facts = self.locks[lock - 1]
         owner = entry.owner if facts.exclusive else task
         held = self._by_task.get(owner, [])
-        mine = next((one for one in held if one[0] == lock), None)
+        mine = held[-1] if held else None
+        if mine is not None and mine[0] != lock:
+            mine = next((one for one in held if one[0] == lock), None)
         if mine is not None:
-            held.remove(mine)
-            if not held:
+            if len(held) == 1:
                 del self._by_task[owner]
+            else:
+                held.remove(mine)
             if mine[1] != take:
                 facts.across = True
         if not self.watching:

@@ -91,7 +91,7 @@ class Entry:
         self.made: tuple[CodeType, int] | None = None
         self.hidden = False  # an event inside another primitive
         self.last: deque[Raw] = deque(maxlen=LAST)
-        self.holder: Holder | None = None
+        self.holder: tuple[str | None, CodeType | None, int, bool] | None = None  # as `Holder` has it
         self.lost: Raw | None = None  # the last set, if nobody waited
         # For the order of locks.
         self.number = 0  # its number among locks and channels
@@ -153,7 +153,7 @@ class Notes:
         entry.last.append(raw)
         if kind == "acquire" or kind == "release":
             self._number = getattr(task, "_number", 0)
-            entry.holder = Holder(name, found, lasti, not entered) if kind == "acquire" else None
+            entry.holder = (name, found, lasti, not entered) if kind == "acquire" else None
         elif kind == "asked":
             self.holding.asks(raw[3], getattr(task, "_number", 0))
         elif self.holding.watching:

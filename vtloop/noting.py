@@ -357,7 +357,7 @@ def touches(obj: Any) -> tuple[Touch, ...]:
 def holder(lock: Any) -> Holder | None:
     """Who took ``lock`` (or the lock under a condition) last and has not released it; None when that is not known."""
     entry = _entry(lock_under(lock))
-    return entry.holder if entry is not None else None
+    return Holder(*entry.holder) if entry is not None and entry.holder is not None else None
 
 
 def holder_by_hand(lock: Any) -> tuple[str | None, CodeType | None, int] | None:
