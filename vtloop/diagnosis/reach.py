@@ -117,11 +117,12 @@ class _Marking:
         self.bodies = {key_of(part): key for key, parts in self.chains.items() for part in parts}
         self.locks, self.holder = locks_held(self.chains) if trust else ([], {})
         self.on_stack = set(map(key_of, frames))
-        wanted = [*blocked, *map(future_waited_for, blocked), *chain.from_iterable(self.chains.values())]
-        wanted += chain.from_iterable(map(cpython_heap.lock_internals, self.locks))
+        internals = map(cpython_heap.lock_internals, self.locks)
         here = set(map(key_of, young))
         older = [task for task in blocked if key_of(task) not in here]
-        wanted += chain.from_iterable(map(cpython_heap.wakeups_of, map(future_waited_for, older), older))
+        wakeups = map(cpython_heap.wakeups_of, map(future_waited_for, older), older)
+        several = chain.from_iterable([*self.chains.values(), *internals, *wakeups])
+        wanted = chain(blocked, map(future_waited_for, blocked), several)
         own = [pending, blocked, older, self.blocked, self.chains, self.locks, *self.chains.values()]
         self.heap = Heap(young, loop, wanted, own, waiting_frames(loop, frames))
         self.objects = self.heap.objects
@@ -129,6 +130,9 @@ class _Marking:
         self.cancelled: set[int] = set()  # can be cancelled by something that is certain to run
         self.known: dict[int, asyncio.Task[Any]] = {}  # can be cancelled by whoever wants to
         self.reached: dict[int, Any] = {}
+        self.held: dict[int | None, list[Any]] = {}  # the locks of each holder
+        for lock in self.locks:
+            self.held.setdefault(self.holder.get(key_of(lock)), []).append(lock)
         self.kept_shut: set[int] = set()  # locks that something alive refers to, whose holder is not alive
         self.todo: list[Any] = []
         self.proxies: dict[int, Any] | None = None
@@ -230,7 +234,7 @@ class _Marking:
         fresh = {key: ref for key, ref in self.last_words.items() if self._is_alive(weakref.ref.__call__(ref))}
         for key, ref in fresh.items():
             del self.last_words[key]
-            self._follow([_callback_of(ref)])
+            self._follow([_CALLBACK.__get__(ref)])
         return bool(fresh)
 
     def _is_alive(self, thing: Any) -> bool:
@@ -294,9 +298,7 @@ class _Marking:
         """``task`` can run again."""
         key = key_of(task)
         if key in self.live or key not in self.blocked:
-            if key not in self.reached:
-                self.reached[key] = task
-                self.todo.append(task)
+            self._pass(task)
             return
         self.live[key] = self.known[key] = task
         state = cpython_heap.state_of(task)
@@ -306,8 +308,8 @@ class _Marking:
         for inner in cpython_heap.wrapped_by_wait_for(self.chains[key]):
             if key_of(inner) in self.blocked:
                 self._cancel(inner)
-        for lock in self.locks:
-            if self.holder.get(key_of(lock)) == key and key_of(lock) in self.kept_shut:
+        for lock in self.held.get(key, ()):
+            if key_of(lock) in self.kept_shut:
                 self._open(lock)
 
     def _cancel(self, task: Any) -> None:
@@ -382,13 +384,9 @@ class _Marking:
         self._pass(lock)
 
 
-def _callback_of(reference: Any) -> Any:
-    return _CALLBACK.__get__(reference)
-
-
 def _does_something(reference: Any) -> bool:
     """Whether a weak reference has a callback, other than one that only takes it out of its container."""
-    callback = _callback_of(reference)
+    callback = _CALLBACK.__get__(reference)
     name = (getattr(callback, "__module__", ""), getattr(callback, "__name__", ""))
     return callback is not None and name not in _FORGETTING
 
