@@ -15,7 +15,7 @@ import sys
 import unittest
 import weakref
 from collections import Counter, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from itertools import compress, repeat
 from operator import sub
 from types import CodeType, FrameType, FunctionType, GeneratorType, ModuleType
@@ -110,11 +110,13 @@ class Heap:
         kinds: The class of each object.
     """
 
-    def __init__(self, young: list[Any], loop: Any, wanted: list[Any], own: list[Any], frames: list[FrameType]) -> None:
+    def __init__(
+        self, young: list[Any], loop: Any, wanted: Iterable[Any], own: list[Any], frames: list[FrameType]
+    ) -> None:
         known = _explained_by(frames)
         keys = list(map(key_of, young))
         here = set(keys)
-        more = {key_of(thing): thing for thing in wanted if not isinstance(thing, ModuleType)}
+        more = {key: thing for thing in wanted if (key := key_of(thing)) not in here}
         self.strange = _strange(loop)
         _add_old_parts([loop, *_mute_values(frames)], here, set(map(key_of, self.strange)), more)
         added = more.keys() - here
@@ -122,7 +124,7 @@ class Heap:
         young += map(more.__getitem__, added)
         registries = cpython_heap.strong_registries()
         # Invariant: nothing is both an object and a source, for its references would be explained twice.
-        sources = [more, wanted, frames, own, self.strange, registries, *own, *registries]
+        sources = [more, frames, own, self.strange, registries, *own, *registries]
         sources = [source for source in sources if key_of(source) not in here and key_of(source) not in more]
         self.held = _held(young, keys, sources, known)
         self.objects = dict(zip(keys, young, strict=True))
