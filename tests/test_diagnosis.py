@@ -1146,14 +1146,14 @@ def test_a_thousand_tasks_at_one_place_are_one_entry_and_quick() -> None:
         await asyncio.gather(*(worker() for _ in range(1000)))
 
     def look(b: Blocked) -> tuple[float, str]:
-        started = time.perf_counter()
+        started = time.process_time()
         report = verdict.deadlock(b.snapshot()).report()
-        return time.perf_counter() - started, report
+        return time.process_time() - started, report
 
     seconds, report = blocked(main, look)
     assert "  1,000 tasks (Task-" in report and "and 997 more) wait for Future fut, each its own" in report
     assert len(report.splitlines()) < 15
-    assert seconds < 0.25  # 0.02 s when the machine is quiet
+    assert seconds < 0.25  # of processor time; 0.02 s is usual
 
 
 def test_equal_programs_give_equal_texts() -> None:
