@@ -331,7 +331,7 @@ async def by_the_collector() -> None:
 
     async def watch_memory() -> None:
         await long()
-        gc.collect()
+        gc.collect(1)
 
     Node(event.set)
     task = asyncio.create_task(watch_memory())
