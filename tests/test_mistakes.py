@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import traceback
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -660,6 +661,20 @@ async def asyncio_run_inside_a_plain_function() -> Any:
 )
 async def task_made_in_a_thread() -> None:
     await asyncio.to_thread(lambda: asyncio.create_task(fetch()))
+
+
+PATCH = """
+def apply(loop):
+    if not hasattr(loop, "_run_once_of_asyncio"):
+        raise ValueError("Can't patch loop of type %s" % type(loop))
+"""
+
+
+@mistake("nest_asyncio cannot patch vtloop's loop, which needs no patch: leave `nest_asyncio.apply()` out")
+async def patched_by_nest_asyncio() -> None:
+    module = types.ModuleType("nest_asyncio")
+    exec(compile(PATCH, "nest_asyncio.py", "exec"), vars(module))
+    module.apply(asyncio.get_running_loop())
 
 
 @mistake("a task cannot wait for its own end: leave it out of what it waits for")

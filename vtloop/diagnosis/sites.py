@@ -52,6 +52,7 @@ def site_of(error: BaseException) -> Site | None:
         code = last.tb_frame.f_code
         file = code.co_filename
         library = file.startswith(_STDLIB) and not file.startswith(_PACKAGES)
+        library = library or last.tb_frame.f_globals.get("__name__") == "nest_asyncio"  # a patch of asyncio
         if not library and not places.is_internal(code) and file[:1] != "<":
             found = last
     if found is None:
