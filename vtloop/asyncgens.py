@@ -59,7 +59,7 @@ class AsyncGenerators(LoopState):
     asyncgen_origins: dict[int, Origin] | None = None
     """Where each was first iterated, by its number; None where nobody will ask."""
 
-    def living_asyncgens(self) -> list[tuple[int, AsyncGenerator[Any, Any]]]:
+    def _living_asyncgens(self) -> list[tuple[int, AsyncGenerator[Any, Any]]]:
         """Those that are alive, in order of first use, with their numbers."""
         return [(number, agen) for number, ref in (self._asyncgens or {}).items() if (agen := ref()) is not None]
 
@@ -70,7 +70,7 @@ class AsyncGenerators(LoopState):
     async def shutdown_asyncgens(self) -> None:
         """Close all living async generators, in the order in which they were first iterated."""
         self._asyncgens_shut = True
-        living = [agen for _, agen in self.living_asyncgens()]
+        living = [agen for _, agen in self._living_asyncgens()]
         self._asyncgens = None
         if not living:
             return

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from vtloop import left_open
 from vtloop.cpython_waits import future_waited_for
+from vtloop.diagnosis.describe import cause
 from vtloop.diagnosis.facts import facts
 from vtloop.diagnosis.judge import judge
 from vtloop.diagnosis.leak import Leak, error_of, headline, report_of
@@ -89,6 +90,7 @@ class Leaks(NoLeaks):
         self._quick = quick
         self._seen_stuck: set[int] = set()  # the numbers of tasks; only ever looked up
         self._graph: dict[str, Any] = {}
+        self._cause = ""
 
     def __enter__(self) -> Leaks:
         if not self._quick:
@@ -119,7 +121,7 @@ class Leaks(NoLeaks):
     def ended(self, notes: Notes | None) -> None:
         """The run is over and has not failed; nothing is cancelled yet."""
         loop = self.loop
-        if loop.living_asyncgens():
+        if loop._living_asyncgens():
             # What is garbage is no leak: asyncio would close it some time.  In every run, so that runs are alike.
             gc.collect(1)
         if self._quick:
@@ -129,7 +131,7 @@ class Leaks(NoLeaks):
         if stuck:
             graph = capture(stuck)
             self._others += told("stuck task", graph)
-            self._graph = facts(graph)
+            self._graph, self._cause = facts(graph), cause(graph) if graph.cycles else ""
         if self._word is not None:
             rest = [task for task in left if not any(task is one for one in stuck)]
             self._others += [*left_behind(rest), *left_open.transports(loop)]
@@ -177,7 +179,7 @@ class Leaks(NoLeaks):
                 error.add_note(f"also left behind: {headline(leaks)}")
             return error
         for leaks in _by_kind([leak for leak in found if (self._word or DEFAULTS[leak.kind]) == "warn"]):
-            line = headline(leaks)
+            line = headline(leaks, self._cause if leaks[0].kind == "stuck task" else "")
             report = report_of(leaks, line).partition("\n")[2].partition("\n")[2]
             data = {"leaks": [leak.data for leak in leaks]}
             if leaks[0].kind == "stuck task":

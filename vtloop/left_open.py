@@ -68,7 +68,7 @@ def async_generators(loop: EventLoop) -> list[Leak]:
     use, found = _Use(loop), []
     places = Places()
     agen: Any
-    for number, agen in loop.living_asyncgens():
+    for number, agen in loop._living_asyncgens():
         if agen.ag_frame is None or agen.ag_running or use.of(agen):
             continue
         code = agen.ag_code

@@ -67,11 +67,12 @@ def shown(place: tuple[str, int, str]) -> str:
     return f"{shown_path(file, os.getcwd())}:{line}" + (f" in {function}" if function else "")
 
 
-def headline(leaks: Sequence[Leak]) -> str:
-    """What is left behind, in one line; the leaks are of one kind."""
+def headline(leaks: Sequence[Leak], cause: str = "") -> str:
+    """What is left behind, in one line; the leaks are of one kind, and ``cause`` says it better than they do."""
     count = sum(leak.count for leak in leaks)
     one, many = _HEADS[leaks[0].kind]
-    return f"{count:,} {one if count == 1 else many}: {listed([leak.text for leak in leaks], _MOST_IN_HEADLINE)}"
+    what = cause or listed([leak.text for leak in leaks], _MOST_IN_HEADLINE)
+    return f"{count:,} {one if count == 1 else many}: {what}"
 
 
 def _by_kind(leaks: Sequence[Leak]) -> list[list[Leak]]:
