@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ import pytest
 
 import vtloop
 from vtloop.cpython_mocks import MOCK_COROUTINE, called_before, child_of, is_async_mock, is_mock
+from vtloop.diagnosis import sites
 from vtloop.diagnosis.mistakes import HINT, advice_for, never_awaited, note_mistakes
 
 pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
@@ -813,6 +815,20 @@ def test_a_mistake_is_named_with_its_fix(program: Program, expected: tuple[str, 
         assert part in " ".join(found[0].split()), found[0]
     assert f"{__file__.rpartition('/')[2]}:" in found[0]
     assert all(len(line) <= 170 for line in found[0].splitlines())
+
+
+def test_a_line_of_an_installed_package_is_shown_and_not_edited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "async def call(function):\n    return await function()\n"
+    path = tmp_path / "library.py"
+    path.write_text(source)
+    monkeypatch.setattr(sites, "_PACKAGES", (f"{tmp_path}{os.sep}",))
+    scope: dict[str, Any] = {}
+    exec(compile(source, str(path), "exec"), scope)
+    (hint,) = hints_of(failure_of(lambda: scope["call"](lambda: [fetch()])))
+    assert "write `" not in hint
+    assert hint.endswith("library.py:2 in call: `return await function()`")
 
 
 @pytest.mark.filterwarnings("error")

@@ -48,7 +48,7 @@ class Case:
     def told(self, what: str, edit: str | None = None) -> str:
         """`what` is wrong, and the line as it should be, or as it is."""
         what = "\n".join(textwrap.fill(line, _WIDTH, **_WRAPPED) for line in what.split("\n"))
-        line = f"write `{edit}`" if edit is not None else f"`{self.site.source}`"
+        line = f"write `{edit}`" if edit is not None and not self.site.installed else f"`{self.site.source}`"
         if not self.site.source or len(line) > _LONGEST:
             return f"{what}\n  at {self.site}"
         return f"{what}\n  {self.site}: {line}"

@@ -116,6 +116,11 @@ class Site:
         return plain_name(self.frame.f_code.co_qualname)
 
     @property
+    def installed(self) -> bool:
+        """Whether the line belongs to an installed package, which is not for its user to edit."""
+        return self.frame.f_code.co_filename.startswith(_PACKAGES)
+
+    @property
     def may_await(self) -> bool:
         """Whether ``await`` can stand on the line."""
         return bool(self.frame.f_code.co_flags & _AWAITING)
