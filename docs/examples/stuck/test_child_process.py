@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -24,3 +25,15 @@ def convert(picture: str) -> None:
 @pytest.mark.vtloop
 async def test_convert() -> None:
     convert("cat.png")
+
+
+def mean(numbers: list[int]) -> float:
+    return sum(numbers) / len(numbers)
+
+
+@pytest.mark.vtloop
+async def test_mean() -> None:
+    with ProcessPoolExecutor() as pool:
+        calls = [asyncio.get_running_loop().run_in_executor(pool, mean, numbers) for numbers in ([1, 2], [])]
+        done, _ = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        assert done.pop().result() == 1.5
