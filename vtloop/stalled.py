@@ -1,6 +1,6 @@
 """Main stuck while timers tick: asked now and then, at steps that are the same in every run of a seed.
 
-Called by `vtloop.idle` when the loop has nothing ready, or only polls.  Main is looked at every few thousand steps;
+Called by `vtloop.idle` when the loop has nothing ready, or only polls.  Main is looked at every thousand steps or so;
 only if it still waits for the very same future is anything else done.  It must never cost anything in a turn, and
 never raise a verdict by the real clock.
 """
@@ -18,7 +18,7 @@ from vtloop.diagnosis.targets import tasks_behind
 
 __all__ = ["FIRST_LOOK", "MainWatch", "suspicions"]
 
-FIRST_LOOK = 10_000
+FIRST_LOOK = 1_000
 """Steps between two looks at a main task that moves on."""
 
 LAST_LOOK = 200_000
