@@ -15,7 +15,7 @@ import sys
 import unittest
 import weakref
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from itertools import compress, repeat
 from operator import sub
 from types import CodeType, FrameType, FunctionType, GeneratorType, ModuleType
@@ -95,43 +95,30 @@ class Heap:
     """The young objects, and which of them are held from outside.
 
     Args:
-        young: `young_objects`, taken before anything that refers to them was made.
+        young: `young_objects`, taken before anything that refers to them was made; it is emptied.
         loop: The loop.
-        wanted: Further objects to look at, however old.
-        own: What was made since and refers to them: it holds nothing.
         frames: Frames that wait for the loop to return, whose variables hold nothing.
 
     Attributes:
         objects: By identity.
-        held: The identities of those that are held from outside.
         mute: The identities of those that hold nothing: the loop, and what else of vtloop a run is made of.
         strange: What the program has hung onto the loop itself.
         hidden: The identities of weak references that only look things up.
-        kinds: The class of each object.
+        kinds: The class of each object; until `held` is asked.
     """
 
-    def __init__(
-        self, young: list[Any], loop: Any, wanted: Iterable[Any], own: list[Any], frames: list[FrameType]
-    ) -> None:
-        known = _explained_by(frames)
-        keys = list(map(key_of, young))
-        here = set(keys)
-        more = {key: thing for thing in wanted if (key := key_of(thing)) not in here}
-        self.strange = _strange(loop)
-        _add_old_parts([loop, *_mute_values(frames)], here, set(map(key_of, self.strange)), more)
-        added = more.keys() - here
-        keys += added
-        young += map(more.__getitem__, added)
-        registries = cpython_heap.strong_registries()
-        # Invariant: nothing is both an object and a source, for its references would be explained twice.
-        sources = [more, frames, own, self.strange, registries, *own, *registries]
-        sources = [source for source in sources if key_of(source) not in here and key_of(source) not in more]
-        self.held = _held(young, keys, sources, known)
-        self.objects = dict(zip(keys, young, strict=True))
+    def __init__(self, young: list[Any], loop: Any, frames: list[FrameType]) -> None:
+        self._frames = frames
+        self._more: dict[int, Any] = {}
+        self.objects = dict(zip(map(key_of, young), young, strict=True))
         self.kinds = list(map(type, young))
+        young.clear()
+        self.strange = _strange(loop)
+        self.add(_old_parts([loop, *_mute_values(frames)], self.objects, set(map(key_of, self.strange))))
         mute = self.of_kinds({kind for kind in set(self.kinds) if is_mute(kind)})
         self.mute = {key_of(loop), *map(key_of, mute)}
         self.mute |= {key_of(g) for g in self.of_kinds({GeneratorType}) if g.gi_code.co_filename.startswith(_OWN)}
+        registries = cpython_heap.strong_registries()
         self.hidden = set(map(key_of, cpython_heap.weak_registry()))
         # They are young when what has them was imported during the run.
         self.hidden |= {key_of(container) for container in [*registries, cpython_heap.states_of_tasks()]}
@@ -139,25 +126,49 @@ class Heap:
             if type(container) is dict:
                 self.hidden |= {key_of(key) for key in container if isinstance(key, weakref.ref)}
 
+    def add(self, things: Iterable[Any]) -> None:
+        """Look at these as well, however old they are."""
+        objects = self.objects
+        more = {key: thing for thing in things if (key := key_of(thing)) not in objects}
+        objects |= more
+        self._more |= more
+        self.kinds += map(type, more.values())
+
+    def held(self, reached: Collection[int], own: list[Any]) -> list[Any]:
+        """The objects, but for those ``reached`` already, that are held from outside; the rest counts as outside.
+
+        Args:
+            reached: The identities of objects that are known to be alive, and of all that they refer to.
+            own: What the caller has made and refers to objects: it holds nothing.
+        """
+        self.kinds.clear()  # it refers to classes
+        keys = list(self.objects.keys() - reached)
+        objects = list(map(self.objects.__getitem__, keys))
+        registries = cpython_heap.strong_registries()
+        # Invariant: nothing is both an object and a source, for its references would be explained twice.
+        sources = [self._more, self._frames, own, self.strange, registries, *own, *registries]
+        sources = [source for source in sources if key_of(source) not in self.objects]
+        held = _held(objects, keys, sources, _explained_by(self._frames))
+        return list(map(self.objects.__getitem__, held))
+
     def of_kinds(self, kinds: Collection[type]) -> list[Any]:
         """The objects of these classes."""
         return list(compress(self.objects.values(), map(kinds.__contains__, self.kinds)))
 
 
-def _add_old_parts(seeds: list[Any], here: set[int], strange: set[int], more: dict[int, Any]) -> None:
-    """Add to ``more`` those parts of the loop that were made before the run: their containers and bound methods too."""
-    seen = strange
+def _old_parts(seeds: list[Any], young: Container[int], seen: set[int]) -> Iterator[Any]:
+    """Those parts of the loop that were made before the run: their containers and bound methods too."""
     todo = list(seeds)
     while todo:
         thing = todo.pop()
         key = key_of(thing)
-        if key in seen or key in here:
+        if key in seen or key in young:
             continue
         seen.add(key)
         kind = type(thing)
         own_code = kind is FunctionType and thing.__code__.co_filename.startswith(_OWN)
         if kind in _CONTAINERS or is_mute(kind) or own_code:
-            more[key] = thing
+            yield thing
             todo += (thing.__closure__ or ()) if own_code else gc.get_referents(thing)
 
 
@@ -195,8 +206,11 @@ def _explained_by(frames: list[FrameType]) -> Counter[int]:
 
 
 def _held(objects: list[Any], keys: list[int], sources: list[Any], known: Counter[int]) -> set[int]:
-    """The identities of those objects that more refers to than the objects themselves, the sources and ``known``."""
-    alone = next(map(sys.getrefcount, [object()]))
+    """The identities of those objects that more refers to than the objects themselves, the sources and ``known``.
+
+    Each object stands in one dict besides, that of all objects.
+    """
+    alone = next(map(sys.getrefcount, [object()])) + 1
     # Hot: all of it runs in C; nothing may refer to an object while counts are taken that did not before.
     known.update(map(key_of, filter(gc.is_tracked, gc.get_referents(*objects))))
     known.update(map(key_of, filter(gc.is_tracked, gc.get_referents(sources, *sources))))

@@ -16,7 +16,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, compress
 from types import BuiltinMethodType, FrameType, MethodType
 from typing import Any
 
@@ -76,13 +76,16 @@ def reach(loop: Any, *, roots: Iterable[Any] = (), trust_holders: bool = True, c
     """
     if not blocked_tasks(loop) or not cpython_heap.COUNTS_ARE_TRUE or loop._counting() or at_work(loop):
         return Reach(live=tuple(loop._tasks.pending()))
+    loop._tasks.sweep(cancelled=False) if collect else None  # the end of a done task may wake somebody
     young = young_objects(loop._old, collect)
-    pending = tuple(loop._tasks.pending())
-    blocked = blocked_tasks(loop)
     frames = frames_below(sys._getframe(1))
-    marking = _Marking(loop, young, pending, blocked, frames, trust_holders)
+    marking = _Marking(loop, young, frames, trust_holders)
+    pending, blocked, *_ = marking.own
     marking.begin(roots)
     marking.run()
+    if not marking.live.keys() >= marking.blocked.keys():
+        marking.use_what_is_held()
+        marking.run()
     live = set(marking.live)
     free = set(map(key_of, pending)) - {key_of(task) for task in blocked}
     if live.issuperset(marking.blocked):
@@ -101,16 +104,9 @@ def reach(loop: Any, *, roots: Iterable[Any] = (), trust_holders: bool = True, c
 class _Marking:
     """One marking of what is alive."""
 
-    def __init__(
-        self,
-        loop: Any,
-        young: list[Any],
-        pending: tuple[asyncio.Task[Any], ...],
-        blocked: list[asyncio.Task[Any]],
-        frames: list[FrameType],
-        trust: bool,
-    ) -> None:
+    def __init__(self, loop: Any, young: list[Any], frames: list[FrameType], trust: bool) -> None:
         self.loop = loop
+        pending, blocked = tuple(loop._tasks.pending()), blocked_tasks(loop)
         self.blocked = {key_of(task): task for task in blocked}
         self.chains = {key_of(task): cpython_heap.chain_of(task) for task in blocked}
         # The coroutines of a task that waits do nothing until it is woken: who refers to one cannot use it.
@@ -118,14 +114,13 @@ class _Marking:
         self.locks, self.holder = locks_held(self.chains) if trust else ([], {})
         self.on_stack = set(map(key_of, frames))
         internals = map(cpython_heap.lock_internals, self.locks)
-        here = set(map(key_of, young))
-        older = [task for task in blocked if key_of(task) not in here]
+        self.heap = Heap(young, loop, waiting_frames(loop, frames))
+        self.objects = self.heap.objects
+        older = [task for task in blocked if key_of(task) not in self.objects]
         wakeups = map(cpython_heap.wakeups_of, map(future_waited_for, older), older)
         several = chain.from_iterable([*self.chains.values(), *internals, *wakeups])
-        wanted = chain(blocked, map(future_waited_for, blocked), several)
-        own = [pending, blocked, older, self.blocked, self.chains, self.locks, *self.chains.values()]
-        self.heap = Heap(young, loop, wanted, own, waiting_frames(loop, frames))
-        self.objects = self.heap.objects
+        self.heap.add(chain(blocked, map(future_waited_for, blocked), several))
+        self.own: list[Any] = [pending, blocked, older, self.blocked, self.chains, self.locks, *self.chains.values()]
         self.live: dict[int, asyncio.Task[Any]] = {}  # can run again
         self.cancelled: set[int] = set()  # can be cancelled by something that is certain to run
         self.known: dict[int, asyncio.Task[Any]] = {}  # can be cancelled by whoever wants to
@@ -135,9 +130,11 @@ class _Marking:
             self.held.setdefault(self.holder.get(key_of(lock)), []).append(lock)
         self.kept_shut: set[int] = set()  # locks that something alive refers to, whose holder is not alive
         self.todo: list[Any] = []
-        self.proxies: dict[int, Any] | None = None
+        self.unreached = set(self.objects)  # but for a few
+        self.proxies: dict[int, int] | None = None
         self.special = self._find_special()
         self.last_words = self._find_last_words()
+        self.own += [self.live, self.known, self.held, self.last_words, *self.held.values()]
 
     def _find_special(self) -> dict[int, Callable[[Any], None]]:
         """What is done with each object that is not simply followed, by identity."""
@@ -156,8 +153,8 @@ class _Marking:
     def _find_last_words(self) -> dict[int, Any]:
         """The weak references whose callback does something when what they refer to dies, by identity."""
         kinds = {kind for kind in set(self.heap.kinds) if issubclass(kind, weakref.ref) and not is_mute(kind)}
-        found = {key_of(ref): ref for ref in (self.heap.of_kinds(kinds) if kinds else ())}
-        return {key: ref for key, ref in found.items() if key not in self.heap.hidden and _does_something(ref)}
+        found = {key_of(ref): ref for ref in self.heap.of_kinds(kinds) if _does_something(ref)}
+        return {key: ref for key, ref in found.items() if key not in self.heap.hidden}
 
     def _rule(self, kind: type) -> Callable[[Any], None] | None:
         if kind is BuiltinMethodType or kind is STEP:
@@ -175,7 +172,7 @@ class _Marking:
     # -- where it begins ----------------------------------------------------------------------------------------
 
     def begin(self, roots: Iterable[Any]) -> None:
-        """Take what is certain to run, and what is held from outside, as alive."""
+        """Take what is certain to run as alive."""
         for context, callback, args in callbacks(self.loop):
             self._will_run(callback, args, context)
         self._follow([task for task in self.loop._tasks.pending() if key_of(task) not in self.blocked])
@@ -184,9 +181,12 @@ class _Marking:
             self._use_root(thing)
         for thing in self.heap.strange:
             self._use(thing)
-        for key in self.heap.held:
-            self._use(self.objects[key])
         self._use_old_weakrefs()
+
+    def use_what_is_held(self) -> None:
+        """Take what is held from outside as alive."""
+        for thing in self.heap.held(self.reached.keys(), self.own):
+            self._use(thing)
 
     def _use_old_weakrefs(self) -> None:
         """Weak references that are not looked at count as alive, as all that is not looked at."""
@@ -238,18 +238,22 @@ class _Marking:
         return bool(fresh)
 
     def _is_alive(self, thing: Any) -> bool:
-        key = key_of(thing)
-        return thing is not None and key not in self.heap.mute and (key in self.reached or key not in self.objects)
+        key, known = key_of(thing), self.objects
+        return thing is not None and key not in self.heap.mute and (key in self.reached or key not in known)
 
     def _follow_up(self) -> None:
-        objects, reached, special = self.objects, self.reached, self.special
+        reached, special = self.reached, self.special
         while self.todo:
             frontier, self.todo = self.todo, []
             referents = list(filter(gc.is_tracked, gc.get_referents(*frontier)))
-            found = dict(zip(map(key_of, referents), referents, strict=True))
-            keys = (found.keys() & objects.keys()) - reached.keys()
+            here = list(map(key_of, referents))
+            # Hot: most of them are old, or reached already: classes, functions, the loop.
+            fresh = list(map(self.unreached.__contains__, here))
+            found = dict(zip(compress(here, fresh), compress(referents, fresh), strict=True))
+            keys = {key for key in found if key not in reached}
             odd = keys & special.keys()
             keys -= odd
+            self.unreached -= keys
             self.todo += map(found.__getitem__, keys)
             reached.update(zip(keys, self.todo, strict=True))
             for key in odd:
@@ -337,7 +341,7 @@ class _Marking:
 
     def _use_step(self, callback: Any) -> None:
         """What steps a task: whoever can call it can wake the task."""
-        owner = callback.__self__ if type(callback) is not STEP else _owner(callback)
+        owner = getattr(callback, "__self__", None)
         if key_of(owner) in self.blocked and (
             type(callback) is STEP or callback.__name__ == WAKEUP_NAME or python_task_step(callback) is not None
         ):
@@ -356,9 +360,10 @@ class _Marking:
 
     def _use_proxy(self, proxy: Any) -> None:
         if self.proxies is None:
-            self.proxies = {key_of(r): thing for thing in self.objects.values() for r in weakref.getweakrefs(thing)}
+            things = self.objects.items()
+            self.proxies = {key_of(ref): key for key, thing in things for ref in weakref.getweakrefs(thing)}
         self._pass(proxy)
-        self._use(self.proxies.get(key_of(proxy)))
+        self._use(self.objects.get(self.proxies.get(key_of(proxy), 0)))
 
     def _use_timeout(self, timeout: Any) -> None:
         self._pass(timeout)
@@ -393,7 +398,3 @@ def _does_something(reference: Any) -> bool:
 
 def _ignore(thing: Any) -> None:
     pass
-
-
-def _owner(step: Any) -> Any:
-    return getattr(step, "__self__", None)
