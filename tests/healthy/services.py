@@ -194,6 +194,48 @@ async def listener_left_waiting_for_an_event() -> None:
 
 
 @healthy()
+async def listener_left_by_a_function_that_main_called() -> None:
+    async def app() -> int:
+        shutdown = asyncio.Event()
+        kept.append(asyncio.create_task(shutdown.wait()))
+        await asyncio.sleep(0.001)
+        return int(shutdown.is_set())
+
+    assert await app() == 0
+    kept.clear()
+
+
+@healthy()
+async def workers_left_by_an_object_that_main_used() -> None:
+    class Pool:
+        def __init__(self) -> None:
+            self.queue: asyncio.Queue[asyncio.Future[int]] = asyncio.Queue()
+            self.tasks = [asyncio.create_task(self.work()) for _ in range(2)]
+
+        async def work(self) -> None:
+            while True:
+                (await self.queue.get()).set_result(len(self.tasks))
+
+        async def ask(self) -> int:
+            answer = asyncio.get_running_loop().create_future()
+            await self.queue.put(answer)
+            return int(await answer)
+
+    assert await Pool().ask() == 2
+
+
+@healthy()
+async def app_in_a_task_of_its_own_that_leaves_a_listener() -> None:
+    async def app() -> str:
+        inbox: asyncio.Queue[int] = asyncio.Queue()
+        asyncio.create_task(inbox.get())
+        await asyncio.sleep(0.001)
+        return "served"
+
+    assert await asyncio.wait_for(asyncio.create_task(app()), 60) == "served"
+
+
+@healthy()
 async def worker_left_in_the_middle_of_a_lock() -> None:
     lock = asyncio.Lock()
     queue: asyncio.Queue[int] = asyncio.Queue()
