@@ -1,0 +1,1 @@
+"""How fast a verdict comes, what reachability costs, and that neither costs anything while nothing is wrong."""
