@@ -67,14 +67,16 @@ def tasks_left(kind: str, tasks: Sequence[asyncio.Task[Any]]) -> list[Leak]:
 
 
 def left_behind(tasks: Sequence[asyncio.Task[Any]]) -> list[Leak]:
-    """Those of the pending tasks that no other one awaits."""
+    """Those of the pending tasks that no other one awaits and that are not about to end, cancelled already."""
     graph = capture(tasks)
     awaited = {
         index for task in graph.tasks if task.wait and task.wait.kind not in _LOCKS for index in task.wait.waits_on
     }
     # A generator dropped a moment ago is being closed by a task of the loop.
     own = {index for index, task in enumerate(tasks) if type(task.get_coro()).__name__ == _CLOSING}
-    return tasks_left("task", [task for index, task in enumerate(tasks) if index not in awaited | own])
+    ending = {one.index for one in graph.tasks if one.state != "waiting" and tasks[one.index].cancelling()}
+    left = [task for index, task in enumerate(tasks) if index not in awaited | own | ending]
+    return tasks_left("task", left)
 
 
 _LOCKS = ("Lock", "Semaphore")
