@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -65,15 +66,8 @@ SCHEDULERS = ("random", "pct:depth=3", "urw", "pos")
 LEVELS = ("timing", "wakeups", "tasks")
 LAG = 0.02
 LONG, SHORT = 1_500, 60  # ticks of the programs that wait for something slow
-LOOK = 50  # steps before the first looks at whether main can still be woken; in earnest it is 10,000
-IN_EARNEST = 12_000  # ticks after which main has been looked at twice without any help
-
-
-@pytest.fixture
-def looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Main is looked at two hundred times as often as in earnest: the programs need not be as long."""
-    monkeypatch.setattr(stalled, "FIRST_LOOK", LOOK)
-    monkeypatch.setattr(IdleRules, "_look_at", LOOK)
+LOOK = 50  # steps before the first looks at whether main can still be woken; in earnest it is 1,000
+IN_EARNEST = 6_000  # ticks after which main has been looked at several times without any help
 
 
 ENDED_BY_THE_COLLECTOR = ("waking_odd.by_the_collector", "waking_odd.by_the_callback_of_a_weak_reference_to_a_task")
@@ -114,12 +108,23 @@ def said_of(outcome: Outcome) -> list[str]:
     return said
 
 
-def run_all(program: Program, seeds: int, **options: Any) -> int:
-    """Run it in every way, a quarter of the runs recorded, every fortieth at full length; the number of runs made."""
+@contextmanager
+def looked_at(often: bool) -> Iterator[None]:
+    """Main is looked at early, and so in a run that is short, if ``often``."""
+    with pytest.MonkeyPatch.context() as patches:
+        if often:
+            patches.setattr(stalled, "FIRST_LOOK", LOOK)
+            patches.setattr(IdleRules, "_look_at", LOOK)
+        yield
+
+
+def run_all(program: Program, seeds: int) -> int:
+    """Run it in every way, some of the runs recorded, some looked at, some long; the number of runs made."""
     number = 0
-    for number, (how, seed, settings) in enumerate(plans(seeds, **options), 1):
+    for number, (how, seed, settings) in enumerate(plans(seeds), 1):
         length.ticks = LONG if seed % 40 == 39 else SHORT
-        heard = said_in_a_run(program, settings, record=seed % 4 == 0)
+        with looked_at(often=seed % 7 == 0):
+            heard = said_in_a_run(program, settings, record=seed % 16 < 4)
         assert not heard, f"{program.name} ({how}): " + "\n".join(heard)
     return number
 
@@ -138,21 +143,18 @@ def test_there_are_at_least_sixty_programs() -> None:
 
 
 @every_program
-@pytest.mark.usefixtures("looked_at_often")
 def test_nothing_is_said_of_a_healthy_program(name: str) -> None:
     run_all(PROGRAMS[name], 3 if name.startswith("waking") else 8)
 
 
 @pytest.mark.slow
 @every_program
-@pytest.mark.usefixtures("looked_at_often")
 def test_nothing_is_said_over_two_hundred_seeds(name: str) -> None:
     assert run_all(PROGRAMS[name], 200) == 801
 
 
 @pytest.mark.slow
 @every_program
-@pytest.mark.usefixtures("looked_at_often")
 def test_nothing_but_work_left_behind_is_named_when_every_leak_is_a_warning(name: str) -> None:
     length.ticks = SHORT
     for how, seed, settings in plans(20, leaks="warn"):
@@ -170,17 +172,15 @@ def test_nothing_is_said_of_a_main_that_waits_for_very_long(name: str, seed: int
 
 
 @pytest.mark.parametrize("name", [name for name, one in PROGRAMS.items() if not one.threads])
-def test_the_diagnosis_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_diagnosis_changes_nothing(name: str) -> None:
     length.ticks = SHORT
     without = {"leaks": "allow", "blocking": "allow"}
     for seed in (None, 3):
         plain = execute(PROGRAMS[name].main, resolve(RUN_DEFAULTS, seed=seed, **without), record=False)
-        with monkeypatch.context() as patches:
-            for thing, attribute in ((stalled, "FIRST_LOOK"), (IdleRules, "_look_at")):
-                patches.setattr(thing, attribute, LOOK)
-            looked_at = execute(PROGRAMS[name].main, resolve(RUN_DEFAULTS, seed=seed), record=False)
+        with looked_at(often=True):
+            looked = execute(PROGRAMS[name].main, resolve(RUN_DEFAULTS, seed=seed), record=False)
         if name not in ENDED_BY_THE_COLLECTOR:
-            assert (looked_at.steps, looked_at.time_ns, looked_at.check) == (plain.steps, plain.time_ns, plain.check)
+            assert (looked.steps, looked.time_ns, looked.check) == (plain.steps, plain.time_ns, plain.check)
 
 
 ON_THE_ORACLE = [name for name, one in PROGRAMS.items() if not one.threads and not one.virtual]
@@ -197,6 +197,20 @@ def test_the_scheduler_of_asyncio_runs_it_to_its_end(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name, one in PROGRAMS.items() if one.quick])
 def test_the_standard_loop_runs_it_to_its_end(name: str) -> None:
     asyncio.run(PROGRAMS[name].main())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "patterns.hedged_request_takes_the_first_answer",
+        "patterns.tokens_refilled_by_a_task",
+        "races.first_failure_ends_the_wait",
+        "services.task_cancelled_but_not_awaited_at_the_end",
+    ],
+)
+def test_a_task_that_is_cancelled_when_main_returns_is_not_left_behind(name: str) -> None:
+    for how, _, settings in plans(30, leaks="warn"):
+        assert said_of(execute(PROGRAMS[name].main, settings)) == [], how
 
 
 # -- programs that are driven from outside -----------------------------------------------------------------------------
