@@ -169,7 +169,8 @@ def _old_parts(seeds: list[Any], young: Container[int], seen: set[int]) -> Itera
         own_code = kind is FunctionType and thing.__code__.co_filename.startswith(_OWN)
         if kind in _CONTAINERS or is_mute(kind) or own_code:
             yield thing
-            todo += (thing.__closure__ or ()) if own_code else gc.get_referents(thing)
+            # What is not tracked, such as the numbers of a log, refers to nothing that is.
+            todo += (thing.__closure__ or ()) if own_code else filter(gc.is_tracked, gc.get_referents(thing))
 
 
 def _mute_values(frames: list[FrameType]) -> list[Any]:
