@@ -25,7 +25,9 @@ def test_a_shape_ends_in_a_deadlock_that_is_timed(shape: str) -> None:
     assert 0 < deadlock_ms(shape, 10) < 10_000
 
 
-@pytest.mark.parametrize("heavy", [False, True], ids=["light", "heavy"])
+@pytest.mark.parametrize(
+    "heavy", [pytest.param(False, id="light"), pytest.param(True, id="heavy", marks=pytest.mark.slow)]
+)
 def test_main_stuck_beside_tickers_is_timed(heavy: bool) -> None:
     assert 0 < hang_seconds(2, heavy) < 10
 
