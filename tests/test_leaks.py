@@ -294,6 +294,30 @@ async def an_exception_before_the_second():
             await coro
 
 
+def no_answer():
+    raise ZeroDivisionError
+
+
+async def an_exception_after_adding_it():
+    coros = []
+    with suppress(ZeroDivisionError):
+        coros += [fetch()]
+        no_answer()
+        await asyncio.gather(*coros)
+
+
+async def an_exception_after_an_operator():
+    class Pipe:
+        def __ror__(self, coro):
+            self.coro = coro
+            return self
+
+    with suppress(ZeroDivisionError):
+        pipe = fetch() | Pipe()
+        no_answer()
+        await pipe.coro
+
+
 async def a_group_that_takes_no_more():
     async def late(group):
         with suppress(asyncio.CancelledError):
@@ -347,6 +371,8 @@ async def a_timer_that_never_fires():
         a_task_cancelled_before_it_began,
         an_exception_among_the_arguments,
         an_exception_before_the_second,
+        an_exception_after_adding_it,
+        an_exception_after_an_operator,
         a_group_that_takes_no_more,
         wait_for_nothing,
         handed_to_a_background_task,

@@ -17,8 +17,8 @@ FORGOTTEN, RETURNED, HANDED_ON = "forgotten", "returned", "handed on"
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _HOLDERS = (ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Starred, ast.ListComp, ast.SetComp, ast.GeneratorExp)
-_VALUES = (ast.Compare, ast.UnaryOp, ast.BinOp, ast.Assert, ast.If, ast.While, ast.FormattedValue, ast.AugAssign)
-"""What takes a value in, and does not give it on."""
+_VALUES = (ast.Compare, ast.UnaryOp, ast.Assert, ast.If, ast.While, ast.FormattedValue)
+"""What takes a value in, and does not give it on; operators may, as in ``coros += [fetch()]`` or ``fetch() | pipe``."""
 
 _LOOKED_AT = frozenset({"print", "repr", "str", "bool", "len", "isinstance", "type", "id", "hash", "int", "float"})
 _OF_COROUTINES = frozenset({"close", "send", "throw", "cr_frame", "cr_await", "cr_code", "__await__"})
