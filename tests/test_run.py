@@ -189,6 +189,20 @@ def test_a_callback_that_fails_fails_the_run_as_itself():
         vtloop.run(main)
 
 
+@pytest.mark.parametrize("seed", [None, 3])
+def test_a_gather_that_nobody_awaits_and_that_is_cancelled_is_no_failure(seed):
+    async def main():
+        child = asyncio.create_task(asyncio.sleep(5))
+        asyncio.gather(child, asyncio.sleep(5))
+        asyncio.gather(asyncio.sleep(60), asyncio.sleep(60))
+        await asyncio.sleep(1)
+        child.cancel()
+        await asyncio.sleep(1)
+        return "done"
+
+    assert vtloop.run(main, seed=seed) == "done"
+
+
 def test_an_unread_future_and_an_unread_executor_call_fail_the_run():
     async def future():
         asyncio.get_running_loop().create_future().set_exception(Broken("future"))

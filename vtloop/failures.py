@@ -8,6 +8,7 @@ asyncio's own "never retrieved".
 from __future__ import annotations
 
 import traceback
+from asyncio import CancelledError
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,8 @@ class ExceptionHandling(LoopState):
         """Log ``context`` as asyncio does; in a run, note its exception instead, for the run to fail with."""
         exception = context.get("exception")
         if self.background is not None and exception is not None:
+            if isinstance(exception, CancelledError) and "future" in context:
+                return  # of a `gather` that nobody awaits a child was cancelled: asyncio logs that, but nothing failed
             if not any(exception is known for known in self.background):
                 self.background.append(exception)
             return
