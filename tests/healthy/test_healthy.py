@@ -65,8 +65,8 @@ FAMILIES = (
 SCHEDULERS = ("random", "pct:depth=3", "urw", "pos")
 LEVELS = ("timing", "wakeups", "tasks")
 LAG = 0.02
-LONG, SHORT = 1_500, 60  # ticks of the programs that wait for something slow
-LOOK = 50  # steps before the first looks at whether main can still be woken; in earnest it is 1,000
+LONG, SHORT = 1_500, 25  # ticks of the programs that wait for something slow
+LOOK = 20  # steps before the first looks at whether main can still be woken; in earnest it is 1,000
 IN_EARNEST = 6_000  # ticks after which main has been looked at several times without any help
 
 
@@ -122,8 +122,8 @@ def run_all(program: Program, seeds: int) -> int:
     """Run it in every way, some of the runs recorded, some looked at, some long; the number of runs made."""
     number = 0
     for number, (how, seed, settings) in enumerate(plans(seeds), 1):
-        length.ticks = LONG if seed % 40 == 39 else SHORT
-        with looked_at(often=seed % 7 == 0):
+        length.ticks = LONG if seed % 100 == 99 else SHORT
+        with looked_at(often=seed % 13 == 0):
             heard = said_in_a_run(program, settings, record=seed % 16 < 4)
         assert not heard, f"{program.name} ({how}): " + "\n".join(heard)
     return number
