@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 
 import pytest
@@ -148,6 +149,21 @@ def test_an_executor_call_that_nobody_waits_for_is_named():
     found = {text for seed in range(30) for kind, text in warned(main, seed=seed) if kind == "executor call"}
     assert len(found) == 1
     assert found.pop().startswith("1 executor call was still going: call(), defined at ")
+
+
+def test_what_is_decorated_or_not_written_in_python_is_named_as_the_program_knows_it():
+    async def main():
+        asyncio.get_running_loop().run_in_executor(None, time.sleep, 60)
+        await asyncio.sleep(1)
+
+    assert warned(main) == [("executor call", "1 executor call was still going: time.sleep()")]
+
+
+def test_an_executor_call_whose_end_a_callback_minds_is_no_leak():
+    async def main():
+        asyncio.get_running_loop().run_in_executor(None, call).add_done_callback(print)
+
+    assert [found for seed in range(30) for found in warned(main, seed=seed)] == []
 
 
 # -- locks -------------------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ __all__ = [
     "generator_of_context",
     "group_children",
     "identity",
+    "is_minded",
     "is_shut_down",
     "shielded",
     "unfinished_items",
@@ -176,6 +177,11 @@ def chained_call(future: object) -> object | None:
     # CPython: _chain_future's _call_check_cancel closes over `source`, 3.11-3.13.
     source: object | None = _closed_over(future, _CHAIN_CALLBACK, "source")
     return source
+
+
+def is_minded(future: object) -> bool:
+    """Whether anybody awaits this future of an executor call, or has a callback on it."""
+    return any(getattr(callback, "__code__", None) is not _CHAIN_CALLBACK for callback in _callbacks(future))
 
 
 def gather_children(future: object) -> list[asyncio.Future[Any]] | None:

@@ -14,6 +14,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, Modul
 from typing import TYPE_CHECKING, Any
 
 from vtloop.cpython import destination_of
+from vtloop.cpython_waits import is_minded
 from vtloop.diagnosis.chains import Places, plain_name
 from vtloop.diagnosis.leak import Leak, shown
 
@@ -96,11 +97,11 @@ def executor_calls(loop: EventLoop) -> list[Leak]:
     calls += [helper.call for helper in loop._helpers if helper.call is not None and helper.resting]
     for call in calls:
         future = destination_of(call.future)
-        if future is not None and (future.done() or use.of(future)):
+        if future is not None and (future.done() or is_minded(future) or use.of(future)):
             continue
         function = _called(call.function)
         code = getattr(function, "__code__", None)
-        name = plain_name(getattr(function, "__qualname__", None) or type(function).__name__)
+        name = _name_of(function)
         place = (code.co_filename, code.co_firstlineno, "") if isinstance(code, CodeType) else None
         text = f"{name}()" + (f", defined at {shown(place)}" if place is not None else "")
         data = {"name": name, "place": place and {"file": place[0], "line": place[1], "function": name}}
@@ -120,11 +121,20 @@ def _called(function: Any) -> Any:
             cells = dict(zip(function.__code__.co_freevars, function.__closure__, strict=True))
             inner = cells["func"].cell_contents
         elif isinstance(function, MethodType):
-            return function.__func__
+            inner = function.__func__
+        elif hasattr(function, "__wrapped__"):  # a decorated one
+            inner = function.__wrapped__
         else:
             return function
         function = inner
     return function
+
+
+def _name_of(function: Any) -> str:
+    """``fetch``; ``time.sleep`` for what is not written in Python."""
+    name = plain_name(getattr(function, "__qualname__", None) or type(function).__name__)
+    module = getattr(function, "__module__", None) if isinstance(function, BuiltinFunctionType) else None
+    return name if module in (None, "builtins") else f"{module}.{name}"
 
 
 def _runs_in_context(partial: functools.partial[Any]) -> bool:
