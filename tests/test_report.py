@@ -1008,6 +1008,9 @@ def test_runs_whose_beginning_was_dropped_are_compared_event_for_event(tmp_path)
     failing = told(lambda: made.main(5), listed(Choice("hold", "a", 2, 1, 1, 2)), recorder=keep)
     passing = told(lambda: made.main(5), recorder=keep)
     assert failing.dropped != passing.dropped
+    again = told(lambda: made.main(5), recorder=keep)
+    lines = difference_lines(passing, again, compare(passing, again))
+    assert "no event differs of those that are compared, and the end is the same:" in lines
     assert [line.split(" (")[0][:33] for line in parting_lines(failing, passing, compare(failing, passing))] == [
         "the nearest run that passes: the ",
         "  here   b step 2 at t=40 s, retu",

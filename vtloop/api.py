@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
@@ -27,7 +27,7 @@ from vtloop.playback import replay_outcome
 from vtloop.run import Main, Outcome, execute
 from vtloop.shrink import REPLAYS, SECONDS, check_budget, shrunk_failure
 from vtloop.trace import Trace, read
-from vtloop.warned import emit
+from vtloop.warned import Warned, emit, emit_at
 
 __all__ = ["elapsed", "explore", "loop_factory", "replay", "replay_outcome", "run", "shrink", "test"]
 
@@ -231,7 +231,7 @@ def test(runs: int = 200, **options: Any) -> Callable[[Callable[P, Coroutine[Any
         def explored(*args: P.args, **kwargs: P.kwargs) -> None:
             run_once = functools.partial(execute, lambda: function(*args, **kwargs))
             found = Campaign(for_an_example(plan), run_once, command=_python_command).search()
-            emit(found.warnings, 2, failed=found.failure is not None)
+            _warn_at(function, found.warnings, found.failure is not None)
             if found.failure is not None:
                 _note(found.failure)
             found.check()
@@ -239,6 +239,16 @@ def test(runs: int = 200, **options: Any) -> Callable[[Callable[P, Coroutine[Any
         return explored
 
     return decorate
+
+
+def _warn_at(function: Any, warned: Sequence[Warned], failed: bool) -> None:
+    """Warn at the line of a test, for its caller is a test runner; of each once, as Python does by default."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        emit(warned, 3, failed=failed)
+    else:
+        registry = function.__globals__.setdefault("__warningregistry__", {})
+        emit_at(warned, code.co_filename, code.co_firstlineno, failed, registry)
 
 
 class elapsed:

@@ -219,7 +219,7 @@ _OPTIONS = {field.name: str(field.type) for field in dataclasses.fields(Options)
 """The options of a run with their types as written in `Options`."""
 
 _ALLOWED = {"scheduler": ", ".join(SCHEDULERS), "interleave": ", ".join(LEVELS)}
-_ALLOWED |= {name: ", ".join(word for word in words if word is not None) for name, words in WORDS.items()}
+_ALLOWED |= {name: ", ".join(word or "none" for word in words) for name, words in WORDS.items()}
 
 
 def _add_options(parser: _Parser) -> None:
@@ -243,6 +243,8 @@ def _add_options(parser: _Parser) -> None:
             how.update(type=_number(flag, kind, name), metavar=metavar)
         else:
             how.update(metavar="WORD" if name in WORDS else "NAME")
+            if None in WORDS.get(name, ()):
+                how.update(type=_word_or_none)
         group.add_argument(flag, **how)
     group.add_argument(
         "--exact-time", action="store_true", help="No run has lag or stretch: exact times can be asserted."
@@ -261,6 +263,10 @@ def _words() -> dict[str, str]:
         name: " ".join(words.split())
         for name, words in re.findall(r"^ {8}(\w+): (.+(?:\n {12}.+)*)", plain, re.MULTILINE)
     }
+
+
+def _word_or_none(text: str) -> str | None:
+    return None if text == "none" else text
 
 
 def _whole(flag: str) -> Callable[[str], Any]:

@@ -179,7 +179,7 @@ class Leaks(NoLeaks):
                 error.add_note(f"also left behind: {headline(leaks)}")
             return error
         for leaks in _by_kind([leak for leak in found if (self._word or DEFAULTS[leak.kind]) == "warn"]):
-            line = headline(leaks, self._cause if leaks[0].kind == "stuck task" else "")
+            line = headline(leaks, self._cause)
             report = report_of(leaks, line).partition("\n")[2].partition("\n")[2]
             data = {"leaks": [leak.data for leak in leaks]}
             if leaks[0].kind == "stuck task":
@@ -189,7 +189,7 @@ class Leaks(NoLeaks):
             return None
         command = self.loop.replay_command
         again = command("LeakError") if command is not None else None
-        return error_of(errors, time_ns, step, self.loop.options.seed, again)
+        return error_of(errors, time_ns, step, self.loop.options.seed, again, self._cause)
 
     def _found(self) -> list[Leak]:
         """Everything, the kinds in the order in which they decide where the error is."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import platform
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -19,7 +19,8 @@ import pytest
 from _pytest._code.code import Traceback
 from _pytest.logging import caplog_handler_key
 
-from vtloop.errors import ReplayError
+from vtloop.diagnosis.leak import traceback_at
+from vtloop.errors import ReplayError, VtloopWarning
 from vtloop.explaining import explain, tell
 from vtloop.explore import Campaign
 from vtloop.finding import Failure, failure_from
@@ -37,7 +38,7 @@ from vtloop.report.telling import hand_over, recorder_for, refuse, story_of, wan
 from vtloop.run import Outcome, execute
 from vtloop.store import Store
 from vtloop.trace import REPLAY, Trace
-from vtloop.warned import emit_at
+from vtloop.warned import Warned, emit_at
 
 __all__ = ["VtloopFunction", "inner_test", "is_async_test", "plain_version"]
 
@@ -178,10 +179,18 @@ class VtloopFunction(pytest.Function):
                 account.runs = before + found.runs  # playing back and shrinking are no runs of the test
             if known is not None and not again:
                 known.ended(account.failure)
-        path, line, _ = self.location
-        emit_at(account.warnings, str(self.config.rootpath / path), (line or 0) + 1, account.failure is not None)
+        self._warn(account.warnings, account.failure is not None)
         if account.failure is not None:
             raise account.failure.error
+
+    def _warn(self, warnings: Sequence[Warned], failed: bool) -> None:
+        """Warn of what the runs did not fail with, at the line of the test: there it fails with ``-W error``."""
+        path, line, _ = self.location
+        file, at = str(self.config.rootpath / path), (line or 0) + 1
+        try:
+            emit_at(warnings, file, at, failed)
+        except VtloopWarning as exc:
+            raise exc.with_traceback(traceback_at(file, at, self.originalname)) from None
 
     _known: StoredFailures | None = None
 

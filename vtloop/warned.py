@@ -62,8 +62,10 @@ def emit(warned: Iterable[Warned], stacklevel: int, failed: bool = False) -> Non
             warnings.warn(str(one), VtloopWarning, stacklevel=stacklevel + 1)
 
 
-def emit_at(warned: Iterable[Warned], file: str, line: int, failed: bool) -> None:
-    """The same, at a line of a file: that of a test."""
+def emit_at(
+    warned: Iterable[Warned], file: str, line: int, failed: bool, registry: dict[Any, Any] | None = None
+) -> None:
+    """The same, at a line of a file: that of a test; ``registry`` knows what was warned of already."""
     for one in warned:
         with suppress(VtloopWarning) if failed else nullcontext():
-            warnings.warn_explicit(str(one), VtloopWarning, file, line)
+            warnings.warn_explicit(str(one), VtloopWarning, file, line, registry=registry)

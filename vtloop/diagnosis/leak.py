@@ -18,7 +18,7 @@ from vtloop.diagnosis.targets import seconds as in_seconds
 from vtloop.errors import LeakError
 from vtloop.wording import counted
 
-__all__ = ["Leak", "error_of", "headline", "report_of", "shown"]
+__all__ = ["Leak", "error_of", "headline", "report_of", "shown", "traceback_at"]
 
 _MOST_LINES = 56
 _MOST_IN_HEADLINE = 3
@@ -68,10 +68,10 @@ def shown(place: tuple[str, int, str]) -> str:
 
 
 def headline(leaks: Sequence[Leak], cause: str = "") -> str:
-    """What is left behind, in one line; the leaks are of one kind, and ``cause`` says it better than they do."""
+    """What is left behind, in one line; the leaks are of one kind; ``cause`` says it better where they are stuck."""
     count = sum(leak.count for leak in leaks)
     one, many = _HEADS[leaks[0].kind]
-    what = cause or listed([leak.text for leak in leaks], _MOST_IN_HEADLINE)
+    what = (cause if leaks[0].kind == "stuck task" else "") or listed([leak.text for leak in leaks], _MOST_IN_HEADLINE)
     return f"{count:,} {one if count == 1 else many}: {what}"
 
 
@@ -96,9 +96,11 @@ def report_of(leaks: Sequence[Leak], head: str, command: str | None = None) -> s
     return "\n".join([head, *body, *end])
 
 
-def error_of(leaks: Sequence[Leak], time_ns: int, step: int, seed: int | None, command: str | None) -> LeakError:
+def error_of(
+    leaks: Sequence[Leak], time_ns: int, step: int, seed: int | None, command: str | None, cause: str = ""
+) -> LeakError:
     """The error for what was left behind; the first kind gives its message, the others follow it."""
-    message = "; ".join(headline(group) for group in _by_kind(leaks))
+    message = "; ".join(headline(group, cause) for group in _by_kind(leaks))
     head = f"LEAK at t={in_seconds(time_ns)}, step {step:,}" + (f", seed {seed}" if seed is not None else "")
     data = {
         "verdict": "leak",
@@ -112,10 +114,10 @@ def error_of(leaks: Sequence[Leak], time_ns: int, step: int, seed: int | None, c
     }
     error = LeakError(message, report=report_of(leaks, head, command), data=data)
     placed = [leak.place for leak in sorted(leaks, key=lambda leak: leak.soft) if leak.place is not None]
-    return error.with_traceback(_traceback_at(*placed[0])) if placed else error
+    return error.with_traceback(traceback_at(*placed[0])) if placed else error
 
 
-def _traceback_at(file: str, line: int, function: str) -> TracebackType | None:
+def traceback_at(file: str, line: int, function: str) -> TracebackType | None:
     """A traceback that ends at a line of the program, though nothing was raised there."""
     name = function or "<module>"
     code = compile("raise ValueError", file, "exec").replace(co_name=name, co_qualname=name, co_firstlineno=line)

@@ -104,6 +104,8 @@ def difference_lines(a: Story, b: Story, found: Difference) -> list[str]:
         if story.dropped:
             lines.append(f"note: of {'A' if story is a else 'B'} the first {story.dropped:,} events are not compared")
     if found.a is None and found.b is None:
+        if _end(a) == _end(b):
+            return [*lines, "no event differs of those that are compared, and the end is the same:", *_ends(a, b)]
         return [*lines, "no event differs; they ended in different ways:", *_ends(a, b)]
     lines += ["then they part:", f"  A  {_first(a, found.a)}", f"  B  {_first(b, found.b)}"]
     lines += _because(a, found.a, "A") + _because(b, found.b, "B")
