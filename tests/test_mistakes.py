@@ -214,6 +214,18 @@ async def made_by_something() -> Any:
     return len(makers["".join("a")]())
 
 
+@mistake("`one` is ", "coroutine", "not its result")
+async def in_a_comprehension() -> Any:
+    calls = [fetch()]
+    return [one["a"] for one in calls]
+
+
+@mistake("`pages` is a Future, not its result: an `await` is missing", "write `return (await pages)[0]`")
+async def gathered_and_not_awaited() -> Any:
+    pages = asyncio.gather(fetch())
+    return pages[0]
+
+
 @mistake(f"`fetch()` {MISSING}", "write `if (found := await fetch()) > 1:`")
 async def named() -> None:
     if (found := fetch()) > 1:
@@ -395,6 +407,11 @@ async def plain_function_awaited() -> None:
     await load()
 
 
+@mistake("`block()` is an async context manager, which is entered, not awaited: `async with block():`")
+async def context_manager_awaited() -> None:
+    await block()
+
+
 @mistake("`fetch` was not called", "write `await fetch()`")
 async def function_awaited() -> None:
     await fetch
@@ -535,6 +552,11 @@ async def gathered_generator() -> None:
 @mistake("`fetch` was not called", "write `await asyncio.gather(fetch(), fetch())`")
 async def gathered_function() -> None:
     await asyncio.gather(fetch, fetch())
+
+
+@mistake("`fetch` was not called", ": `await asyncio.gather(fetch, fetch)`")
+async def gathered_functions() -> None:
+    await asyncio.gather(fetch, fetch)
 
 
 @mistake("`fetch` was not called", "write `await asyncio.create_task(fetch())`")

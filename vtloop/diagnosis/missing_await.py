@@ -141,7 +141,9 @@ def of_coroutine(case: Case, node: ast.expr | None, *, entering: bool = False, l
         maker = plain_name(value.__qualname__)
         what = f"`{text}` is the coroutine that calling `{maker}` gave, not its result: `await` it where it is made"
         return case.told(what)
-    what = f"`{text}` gives a coroutine, not its result: an `await` is missing"
+    what = (
+        f"`{text}` {'is' if isinstance(node, ast.Name) else 'gives'} a coroutine, not its result: an `await` is missing"
+    )
     if site.is_plain_function:
         return case.told(f"{what}; `{site.function}` must be an `async def` for that, and be awaited in turn")
     return case.told(what, site.with_await(node))

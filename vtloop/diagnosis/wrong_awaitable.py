@@ -105,6 +105,8 @@ def _call_awaited(case: Case, node: ast.Call, text: str, kind: str) -> str | Non
     known = _asyncio_kind(case, node)
     if known is not None:
         return case.told(f"a {known.__name__} cannot be awaited itself: `{_INSTEAD[known].format(text)}`")
+    if kind == "_AsyncGeneratorContextManager":
+        return case.told(f"`{text}` is an async context manager, which is entered, not awaited: `async with {text}:`")
     plain = plain_function(made_by)
     if plain is not None and not gives_coroutine(made_by):
         if kind == "generator":
@@ -134,7 +136,14 @@ def _not_called(case: Case, node: ast.expr, value: Any) -> str | None:
     if isinstance(node, ast.Call):
         return None
     what = f"`{text}` is a function, not what it gives: call it" if value is UNKNOWN else f"`{text}` was not called"
-    return case.told(what, case.site.replaced(node, f"{text}()"))
+    return case.told(what, None if _another(case, node) else case.site.replaced(node, f"{text}()"))
+
+
+def _another(case: Case, node: ast.expr) -> bool:
+    """Whether the line hands over more than one function that was not called: one edit would not do."""
+    call = case.site.node.value if isinstance(case.site.node, ast.Await) else case.site.node
+    others = call.args if isinstance(call, ast.Call) else []
+    return any(gives_coroutine(case.site.value(other)) for other in others if other is not node)
 
 
 # -- async for, async with, with -------------------------------------------------------------------------------------

@@ -161,7 +161,8 @@ def _of_task(case: Case) -> str | None:
     if not is_future(value):
         return None
     text = case.site.text(node.value)
-    what = f"`{text}` is a {kind_of(value)}, not its result: an `await` is missing"
+    kind = kind_of(value).removeprefix("_Gathering")
+    what = f"`{text}` is a {kind}, not its result: an `await` is missing"
     return case.told(what, case.site.with_await(node.value))
 
 
@@ -186,7 +187,7 @@ RULES = tuple(
         (_V, r"Can't patch loop of type <class 'vtloop", _not_patchable),
         (_R, r"Task cannot await on itself", _itself),
         ((asyncio.InvalidStateError,), r"(Result|Exception) is not (set|ready)", _no_result),
-        ((AttributeError, TypeError), r"'(_asyncio\.)?(Task|Future)' object ", _of_task),
+        ((AttributeError, TypeError), r"'(_asyncio\.)?(Task|Future|_GatheringFuture)' object ", _of_task),
         (_R, r"cannot (notify|wait) on un-acquired lock", _without_lock),
     )
 )
