@@ -612,3 +612,25 @@ def test_a_fixture_that_a_cancellation_ends_is_made_anew_in_the_next_run(suite):
         """
     )
     result.assert_outcomes(passed=2)
+
+
+def test_who_wants_to_know_of_the_end_of_the_tests_task_is_told(suite):
+    # anyio ends its worker threads so; not told, they keep the whole process from ending.
+    result = suite(
+        LOG
+        + """
+import anyio.to_thread, threading
+threads = []
+
+@pytest.mark.vtloop
+async def test_one():
+    asyncio.current_task().add_done_callback(lambda task: log.append("told"))
+    threads.append(await anyio.to_thread.run_sync(threading.current_thread))
+
+def test_log():
+    logged("told")
+    threads[0].join(10)
+    assert not threads[0].is_alive()
+""",
+    )
+    result.assert_outcomes(passed=2)

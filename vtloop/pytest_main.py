@@ -101,6 +101,8 @@ class MainTask:
             assert self._resume is not None
             self._busy = True
             self._resume.set_result(None)
+            # As run_until_complete does it: who wants to know of the end of the task is told before.
+            self._task.add_done_callback(lambda _: self._loop.stop())
             with suppress(VtloopError):
                 self._turn()
 
@@ -127,7 +129,6 @@ class MainTask:
             self._stopping = True
             self._loop.call_soon(self._stop)
             await self._pause()
-        self._loop.stop()
 
     def _stop(self) -> None:
         self._stopping = False
