@@ -16,7 +16,7 @@ import unittest
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Container, Iterable, Iterator
-from itertools import compress, repeat
+from itertools import chain, compress, filterfalse, repeat
 from operator import sub
 from types import CodeType, FrameType, FunctionType, GeneratorType, ModuleType
 from typing import Any
@@ -74,21 +74,51 @@ def young_objects(old: set[int] | None, collect: bool = True) -> list[Any]:
     """The objects made since the run began: those that are young, and but for the `old` ones those that were."""
     if collect:
         gc.collect(0)  # it takes tuples and dicts of plain values off its list; and what is garbage holds nothing
+    alone = len(sys._current_frames()) == 1
     if heap_is_frozen():
-        found = gc.get_objects()
+        found = _objects_of(None, alone)
     else:
-        found = gc.get_objects(generation=0) + gc.get_objects(generation=1)
+        found = _objects_of(0, alone) + _objects_of(1, alone)
         if old is not None:
-            found += [thing for thing in gc.get_objects(generation=2) if key_of(thing) not in old]
+            found += [thing for thing in _objects_of(2, alone) if key_of(thing) not in old]
     modules = {kind for kind in set(map(type, found)) if issubclass(kind, ModuleType)}
     if modules:
         found = [thing for thing in found if type(thing) not in modules]
+    if not alone:
+        _add_tuples(found)
     return found
+
+
+def _objects_of(generation: int | None, alone: bool) -> list[Any]:
+    """The objects of a generation; beside other threads without the tuples, for one of them may be half made.
+
+    CPython: who fills a tuple must hold the only reference to it, else it gets a ``SystemError``.  All is done in one
+    call into C, in which no other thread can run.
+    """
+    if alone:
+        return gc.get_objects(generation)
+    return list(filterfalse(_IS_TUPLE, chain.from_iterable(map(gc.get_objects, (generation,)))))
+
+
+_IS_TUPLE = type.__instancecheck__.__get__(tuple)
+
+
+def _add_tuples(found: list[Any]) -> None:
+    """Add the tuples that the objects refer to, and so on: nothing refers to one that is half made."""
+    seen: dict[int, Any] = {}
+    frontier = found
+    while frontier:
+        tuples = filter(_IS_TUPLE, filter(gc.is_tracked, gc.get_referents(*frontier)))
+        fresh = {key: thing for thing in tuples if (key := key_of(thing)) not in seen}
+        seen |= fresh
+        frontier = list(fresh.values())
+    found += seen.values()
 
 
 def old_objects() -> set[int]:
     """The identities of what was there before the run, to be taken before a full collection makes everything old."""
-    return set() if heap_is_frozen() else set(map(key_of, gc.get_objects(generation=2)))
+    # One call into C: see `_objects_of`.
+    return set() if heap_is_frozen() else set(map(key_of, chain.from_iterable(map(gc.get_objects, (2,)))))
 
 
 class Heap:
