@@ -1,7 +1,7 @@
 """Main stuck while timers tick: asked now and then, at steps that are the same in every run of a seed.
 
-Called by `vtloop.idle` when the loop has nothing ready, or only polls.  Main is looked at every thousand steps or so;
-only if it still waits for the very same future is anything else done.  It must never cost anything in a turn, and
+Called by `vtloop.idle` when the loop has nothing ready, or only polls.  Main is looked at every 800 steps or so; only
+if it still waits for the very same future is anything else done.  It must never cost anything in a turn, and
 never raise a verdict by the real clock.
 """
 
@@ -18,7 +18,7 @@ from vtloop.diagnosis.targets import tasks_behind
 
 __all__ = ["FIRST_LOOK", "MainWatch", "suspicions"]
 
-FIRST_LOOK = 1_000
+FIRST_LOOK = 800
 """Steps between two looks at a main task that moves on."""
 
 LAST_LOOK = 200_000
@@ -38,7 +38,7 @@ class MainWatch:
     def look(self, loop: Any) -> Reach | None:
         """Whether main can never go on: then who is stuck, else None."""
         main = loop._main
-        least = max(FIRST_LOOK, 8 * len(loop._tasks.pending()))
+        least = max(FIRST_LOOK, 2 * len(loop._tasks.pending()))
         waited_for = future_waited_for(main) if isinstance(main, asyncio.Task) and not main.done() else None
         if waited_for is None or self._seen is None or self._seen() is not waited_for:
             self._seen = weakref.ref(waited_for) if waited_for is not None else None
