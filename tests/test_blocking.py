@@ -224,6 +224,12 @@ def test_a_blocking_call_is_refused_with_its_task_and_line(name: str, tmp_path: 
     assert not list(tmp_path.iterdir()), "it must come before the call has any effect"
 
 
+@pytest.mark.parametrize("name", [name for name in WAITS if name.startswith("queue.")])
+def test_what_to_write_instead_names_the_same_method_of_a_queue(name: str) -> None:
+    error = refused(WAITS[name], watchdog=5.0)
+    assert f"await asyncio.to_thread(queue.{name.rpartition('.')[2]}" in str(error)
+
+
 @pytest.mark.parametrize("name", ["wait", "communicate", "with", "waitpid"])
 def test_waiting_for_a_child_process_is_refused(children: None, name: str) -> None:
     calls = {

@@ -45,7 +45,6 @@ _INSTEAD = (
     ("threading.RLock.", "an asyncio.Lock, or never to hold this one across an await"),
     ("threading.Thread.", "await asyncio.to_thread(thread.join)"),
     ("threading.Timer.", "loop.call_later(...), or await asyncio.sleep(...)"),
-    ("queue.", "an asyncio.Queue, or await asyncio.to_thread(queue.get)"),
     ("concurrent.futures.Future.", "await asyncio.wrap_future(future)"),
     ("concurrent.futures.wait", "await asyncio.wait(...) over asyncio.wrap_future(future)"),
     ("concurrent.futures.as_completed", "asyncio.as_completed(...) over asyncio.wrap_future(future)"),
@@ -67,6 +66,9 @@ def instead_of(call: str, own: bool = False) -> str:
     """What to write in place of ``call``; with ``own``, one that waits for a result of the same loop."""
     if own:
         return "await the coroutine, or the asyncio future, itself"
+    if call.startswith("queue."):
+        method = {"put": "put, ...", "join": "join"}.get(call.rpartition(".")[2], "get")
+        return f"an asyncio.Queue, or await asyncio.to_thread(queue.{method})"
     return next((advice for start, advice in _INSTEAD if call.startswith(start)), _THREAD)
 
 
