@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from vtloop.blocking import swallowed
 from vtloop.loop import EventLoop
@@ -23,20 +21,24 @@ _hook_lock = threading.Lock()
 _outer_hook = threading.excepthook
 
 
-@contextmanager
-def background_failures(loop: EventLoop) -> Iterator[None]:
-    """Collect what fails in the background: callbacks, tasks nobody reads, threads."""
-    global _outer_hook
-    loop.background = collected = list[BaseException]()
-    with _hook_lock:  # runs may go on in several threads, and end in any order
-        _collecting[id(collected)] = collected
-        if threading.excepthook is not _thread_failed:
-            _outer_hook, threading.excepthook = threading.excepthook, _thread_failed
-    try:
-        yield
-    finally:
+class background_failures:
+    """Collect what fails in the background: callbacks, tasks nobody reads, threads; a context manager."""
+
+    __slots__ = ("_collected",)
+
+    def __init__(self, loop: EventLoop) -> None:
+        loop.background = self._collected = list[BaseException]()
+
+    def __enter__(self) -> None:
+        global _outer_hook
+        with _hook_lock:  # runs may go on in several threads, and end in any order
+            _collecting[id(self._collected)] = self._collected
+            if threading.excepthook is not _thread_failed:
+                _outer_hook, threading.excepthook = threading.excepthook, _thread_failed
+
+    def __exit__(self, *exc: object) -> None:
         with _hook_lock:
-            del _collecting[id(collected)]
+            del _collecting[id(self._collected)]
             if not _collecting and threading.excepthook is _thread_failed:
                 threading.excepthook = _outer_hook
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 __all__ = ["frozen_heap", "heap_is_frozen", "keep_apart", "uncollected"]
 
@@ -29,16 +29,22 @@ def keep_apart() -> None:
         gc.collect(1)
 
 
-@contextmanager
-def uncollected() -> Iterator[None]:
+# Hot: entered for each run of an exploration, where all is off already.
+def uncollected() -> AbstractContextManager[None]:
     """No automatic garbage collection."""
-    collecting = gc.isenabled()
+    return _uncollected() if gc.isenabled() else _NOTHING
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
     gc.disable()
     try:
         yield
     finally:
-        if collecting:
-            gc.enable()
+        gc.enable()
+
+
+_NOTHING = nullcontext()
 
 
 @contextmanager

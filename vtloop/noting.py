@@ -12,7 +12,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from types import CodeType, FrameType, MethodType
 from typing import Any
@@ -290,15 +290,22 @@ def _tidy(left: int) -> None:
         _take_out()
 
 
-@contextmanager
-def noted(notes: Notes | None) -> Iterator[None]:
+# Hot: called for each run of an exploration, with None.
+def noted(notes: Notes | None) -> AbstractContextManager[None]:
     """Note what the program does to asyncio's primitives; runs may nest and go on in several threads."""
-    if notes is None:
-        if _table.put_in:
-            with _table.lock:
-                _tidy(0)
-        yield
-        return
+    if notes is not None:
+        return _noted(notes)
+    if _table.put_in:
+        with _table.lock:
+            _tidy(0)
+    return _NOTHING
+
+
+_NOTHING = nullcontext()
+
+
+@contextmanager
+def _noted(notes: Notes) -> Iterator[None]:
     loop = notes.loop
     with _table.lock:
         if not _table.put_in:

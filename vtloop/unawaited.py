@@ -91,9 +91,9 @@ class Watch:
     def __enter__(self) -> Watch:
         # What is garbage already is not of this run.
         gc.collect(0)
-        _begin(self, threading.get_ident())
-        gc.callbacks.append(self._collecting)
         self._thread = threading.get_ident()
+        _begin(self, self._thread)
+        gc.callbacks.append(self._collecting)
         if self._places:
             self._depth = sys.get_coroutine_origin_tracking_depth()
             depth = ORIGINS_OF_MOCKS if "unittest.mock" in sys.modules else ORIGINS
