@@ -13,6 +13,7 @@ is wrong on asyncio; otherwise it is a false alarm, and vtloop is what must be m
 from __future__ import annotations
 
 import asyncio
+import itertools
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from differential.oracle import OracleLoop
 
 import vtloop
 from vtloop import stalled
+from vtloop.cpython_waits import future_waited_for
+from vtloop.diagnosis.judge import judge
 from vtloop.idle import IdleRules
 from vtloop.options import RUN_DEFAULTS, Options, resolve
 from vtloop.plan import Plan
@@ -41,6 +44,7 @@ from . import (
     timeouts,
     virtual,
     waking,
+    waking_more,
     waking_odd,
     weak,
 )
@@ -59,6 +63,7 @@ FAMILIES = (
     timeouts,
     virtual,
     waking,
+    waking_more,
     waking_odd,
     weak,
 )
@@ -181,6 +186,27 @@ def test_the_diagnosis_changes_nothing(name: str) -> None:
             looked = execute(PROGRAMS[name].main, resolve(RUN_DEFAULTS, seed=seed), record=False)
         if name not in ENDED_BY_THE_COLLECTOR:
             assert (looked.steps, looked.time_ns, looked.check) == (plain.steps, plain.time_ns, plain.check)
+
+
+@pytest.mark.slow
+@every_program
+def test_no_task_goes_on_that_was_said_to_be_stuck(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Asked again and again while the program runs; the rest of the run must never give the lie to what was said.
+    length.ticks, idle, stuck, asked = SHORT, IdleRules._idle, [], itertools.count()
+
+    def idle_and_asked(loop: Any) -> None:
+        if next(asked) % (20 if name.startswith("waking") else 3) == 0:
+            stuck.extend((task, future_waited_for(task)) for task in judge(loop).stuck)
+        idle(loop)
+
+    async def main() -> None:
+        await PROGRAMS[name].main()
+        assert [task for task, future in stuck if future.done()] == []
+
+    monkeypatch.setattr(IdleRules, "_idle", idle_and_asked)
+    for how, seed, settings in plans(6):
+        stuck.clear()
+        assert said_of(execute(main, settings, record=seed % 4 == 0)) == [], how
 
 
 ON_THE_ORACLE = [name for name, one in PROGRAMS.items() if not one.threads and not one.virtual]
