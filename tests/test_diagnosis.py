@@ -255,7 +255,12 @@ async def reader() -> None:
         (condition, "Condition", "cond", "main waits for Condition cond that nothing can notify"),
         (condition_predicate, "Condition", "cond", "main waits for Condition cond that nothing can notify"),
         (event, "Event", "ready", "main waits for Event ready that nothing can set"),
-        (semaphore, "Semaphore", "sem", "main waits for Semaphore sem, holder unknown (taken without `async with`)"),
+        (
+            semaphore,
+            "Semaphore",
+            "sem",
+            "main waits for Semaphore sem, holder unknown (taken without `async with`, or made with 0)",
+        ),
         (barrier, "Barrier", "bar", "main waits for Barrier bar (1 of 3 there) that nobody else can reach"),
         (queue_get, "Queue.get", "jobs", "main waits for Queue.get on jobs (empty) that nothing can feed"),
         (queue_put, "Queue.put", "jobs", "main waits for Queue.put on jobs (full, maxsize 1) that nothing can empty"),
@@ -849,6 +854,24 @@ def test_locks_of_one_name_are_told_apart_by_mains_name_for_them() -> None:
         "deadlock at t=0 s: p0 waits for Lock forks[1] (held by p1) -> p1 waits for Lock forks[2] (held by p2)"
         " -> p2 waits for Lock forks[0] (held by p0)"
     )
+
+
+def test_the_number_of_further_cycles_is_told_with_the_first() -> None:
+    async def main() -> None:
+        async def pair() -> None:
+            left, right = asyncio.Lock(), asyncio.Lock()
+
+            async def take(one: asyncio.Lock, other: asyncio.Lock) -> None:
+                async with one:
+                    await asyncio.sleep(0)
+                    async with other:
+                        pass
+
+            await asyncio.gather(take(left, right), take(right, left))
+
+        await asyncio.gather(pair(), pair())
+
+    assert str(deadlock_of(main)).endswith(" (and 1 more cycle)")
 
 
 def test_cycle_through_a_task_group_and_a_lock() -> None:

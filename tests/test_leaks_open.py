@@ -283,7 +283,8 @@ async def a_stuck_daemon():
 def test_tasks_that_could_never_run_again_are_warned_of(seed):
     ((kind, text),) = warned(two_that_wait_for_each_other, seed=seed)
     assert kind == "stuck task"
-    assert text.startswith("2 tasks could never run again: left waits for Lock ")
+    assert text.endswith(": left waits for Lock second (held by right) -> right waits for Lock first (held by left)")
+    assert text.startswith("2 tasks could never run again: ")
     assert warned(one_whose_future_nobody_has, seed=seed) == [
         ("stuck task", "1 task could never run again: asker waits for Future 'reply'")
     ]

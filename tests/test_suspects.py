@@ -332,6 +332,20 @@ def test_a_condition_with_a_predicate_is_told_when_it_was_notified_last() -> Non
     assert hint.endswith("t=1 s; waiter looks at its predicate again only when it is notified.")
 
 
+def test_what_several_tasks_wait_for_in_one_way_is_told_once() -> None:
+    async def main() -> None:
+        condition = asyncio.Condition()
+
+        async def never() -> None:
+            async with condition:
+                await condition.wait_for(lambda: False)
+
+        await asyncio.gather(never(), never())
+
+    (hint,) = hints_of(deadlock_of(main))
+    assert hint.startswith("`condition` was never notified; ")
+
+
 # -- what is not to blame --------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from vtloop.diagnosis.chains import Place
 from vtloop.diagnosis.facts import place_data
 from vtloop.diagnosis.graph import HELD, READING, CycleStep, TaskWait, Wait, WaitGraph
 from vtloop.diagnosis.things import thing_line
+from vtloop.wording import counted
 
 __all__ = ["Group", "cause", "cycle_line", "groups", "hints", "listed", "place_data", "says", "task_lines"]
 
@@ -121,6 +122,7 @@ def phrase(wait: Wait, graph: WaitGraph, waiter: str = "") -> str:
         if not wait.holders and not wait.ended:
             if wait.taken and wait.library == "asyncio":
                 reason = "several tasks are inside its `async with`" if wait.ambiguous else "taken without `async with`"
+                reason += ", or made with 0" if wait.kind == "Semaphore" and not wait.ambiguous else ""
                 return f"{', '.join([thing(wait, graph), *remarks])}, holder unknown ({reason})"
             remarks.append("holder unknown" if wait.taken else "free now")
     text = thing(wait, graph)
@@ -160,7 +162,7 @@ def cycle_line(cycle: Sequence[CycleStep]) -> str:
 def cause(graph: WaitGraph) -> str:
     """Why nothing moves, in one line: the circle, or the way from main to what nobody can bring about."""
     if graph.cycles:
-        more = f" (and {len(graph.cycles) - 1} more cycles)" if len(graph.cycles) > 1 else ""
+        more = f" (and {counted(len(graph.cycles) - 1, 'more cycle')})" if len(graph.cycles) > 1 else ""
         return cycle_line(graph.cycles[0]) + more
     task = graph.main or next((t for t in graph.tasks if t.wait), None)
     if task is None or task.wait is None:

@@ -16,7 +16,7 @@ from types import CodeType
 from vtloop.diagnosis.chains import Place, Places
 from vtloop.holding import Held, LockFacts, Nesting
 
-__all__ = ["LockNames"]
+__all__ = ["LockNames", "made_name"]
 
 _LONGEST_NAME, _LONGEST_STATEMENT = 40, 50
 
@@ -39,7 +39,7 @@ class LockNames:
         for lock, spelt in taken.items():
             made = self._locks[lock - 1].made
             spelling = next(iter(spelt)) if len(spelt) == 1 else None
-            names[lock] = (_made_name(*made) if made is not None else None) or spelling
+            names[lock] = (made_name(*made) if made is not None else None) or spelling
         self._names = {}
         for lock, name in names.items():
             alone = sum(other == name for other in names.values()) == 1
@@ -111,7 +111,7 @@ def _taken_name(code: CodeType, lasti: int) -> str | None:
     return _short(taken[0]) if len(taken) == 1 else None
 
 
-def _made_name(code: CodeType, lasti: int) -> str | None:
+def made_name(code: CodeType, lasti: int) -> str | None:
     """What the lock made there is assigned to: ``accounts``, ``self.lock``, ``locks['a']``."""
     statement, column = _statement(code, lasti)
     target: ast.expr

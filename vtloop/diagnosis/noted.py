@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from vtloop import noting
 from vtloop.anyio_waits import event_inside
 from vtloop.diagnosis.chains import Place, Places
+from vtloop.diagnosis.lock_names import made_name
 from vtloop.notes import LAST
 
-__all__ = ["NOTHING", "Noted", "Touched", "holders_of", "noted_of"]
+__all__ = ["NOTHING", "Noted", "Touched", "holders_of", "name_when_made", "noted_of"]
 
 _TELLING = {
     "Event": ("set", "clear"),
@@ -89,6 +90,12 @@ def noted_of(kind: str, primitive: object, places: Places) -> Noted:
     ]
     place = places.of_instruction(*made) if made is not None else None
     return Noted(place, tuple(touches), made is not None and len(raw) < LAST, bool(holders_of(kind, primitive)[0]))
+
+
+def name_when_made(primitive: object) -> str | None:
+    """What a primitive was assigned to where it was made, told from the source text."""
+    made = noting.made_at(event_inside(primitive))
+    return made_name(*made) if made is not None else None
 
 
 def holders_of(kind: str, primitive: object) -> tuple[tuple[str, ...], bool]:

@@ -102,11 +102,15 @@ def suspicions(
     others = [_End(task.get_name(), says, "", _standing(task)) for says, task in pending]
     known, sites = _Ends(alive, ends), _Sites()
     found: list[Suspicion] = []
+    said: set[str] = set()
     for wait in waits[:_MOST_WAITS]:
         suspicion = None
         with contextlib.suppress(Exception):  # odd objects of the program: no suspicion is better than no verdict
             suspicion = _not_reached(wait, ends, sites) or _of_those_left(wait, others, known, waits, sites)
-        if suspicion is not None and all(suspicion.text != other.text for other in found):
+        # What two tasks wait for in the same way is told once.
+        alike = suspicion.text.replace(wait.label, "") if suspicion is not None else ""
+        if suspicion is not None and alike not in said:
+            said.add(alike)
             found.append(suspicion)
     return found
 

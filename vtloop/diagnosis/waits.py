@@ -26,7 +26,7 @@ from vtloop.diagnosis.cycles import circles
 from vtloop.diagnosis.graph import HELD, IN_LINE, MOST, CycleStep, TaskWait, Thing, UnreadError, Wait, WaitGraph
 from vtloop.diagnosis.holders import Holders
 from vtloop.diagnosis.names import Namer
-from vtloop.diagnosis.noted import NOTHING, holders_of, noted_of
+from vtloop.diagnosis.noted import NOTHING, holders_of, name_when_made, noted_of
 from vtloop.diagnosis.targets import Target, target_of, tasks_behind, untouched
 
 __all__ = ["TaskWait", "UnreadError", "Wait", "WaitGraph", "capture", "unread_errors"]
@@ -295,19 +295,25 @@ class _Capture:
             yield [link.frame for link in seen.chain if not self.places.is_internal(link.code)]
 
     def _tell_apart(self, namer: Namer, names: dict[int, str], shared: dict[str, list[object]]) -> None:
-        """Different locks under one name (every philosopher's ``left``): main's name for each, else numbers."""
+        """Different locks under one name (every philosopher's ``left``): main's name, or their first, or a number."""
         main = next((s for s in self.seen if s.task is self.main), None)
         frames = [k.frame for k in main.chain if not self.places.is_internal(k.code)] if main else []
         for name, primitives in shared.items():
             if len(primitives) == 1:
                 continue
             better = [namer.name(p, frames) for p in primitives] if len(primitives) <= 100 else []
-            distinct = None not in better and len(set(better)) == len(primitives)
+            if better and not _are_distinct(better):
+                better = [name_when_made(p) for p in primitives]
+            distinct = _are_distinct(better)
             for number, primitive in enumerate(primitives):
                 either = identity(primitive), identity(getattr(primitive, "_lock", None))
                 key = next((k for k in either if k in names), None)
                 if key is not None:
                     names[key] = str(better[number]) if distinct else f"{name}#{number + 1}"
+
+
+def _are_distinct(names: Sequence[str | None]) -> bool:
+    return bool(names) and None not in names and len(set(names)) == len(names)
 
 
 def _named(task: asyncio.Task[Any] | str) -> str:
