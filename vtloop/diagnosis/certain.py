@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import weakref
 from collections.abc import Iterable, Iterator
 from types import BuiltinMethodType, FrameType, MethodType
 from typing import Any
@@ -15,7 +16,16 @@ from typing import Any
 from vtloop.cpython_waits import future_waited_for
 from vtloop.diagnosis.heap import is_mute, is_runners
 
-__all__ = ["at_work", "blocked_tasks", "callbacks", "directly", "others_of_the_loop", "waiting_frames"]
+__all__ = [
+    "at_work",
+    "blocked_tasks",
+    "callback_of",
+    "callbacks",
+    "directly",
+    "of_other_loops",
+    "others_of_the_loop",
+    "waiting_frames",
+]
 
 _RUNS = ("_run_fifo", "_run_line", "_step_once")
 """Methods of the loop that run steps."""
@@ -57,6 +67,27 @@ def others_of_the_loop(loop: Any) -> list[Any]:
     found += [request.waiter for request in loop._requests]
     scheduler = loop._scheduler
     return found + ([] if scheduler is None else [x for x in vars(scheduler).values() if not is_mute(type(x))])
+
+
+def of_other_loops(loops: Iterable[Any]) -> Iterator[Any]:
+    """What other loops of ours would run, in whatever thread: they too can wake a task of this one."""
+    for loop in loops:
+        if not loop.is_closed():
+            yield from loop._tasks.pending()
+            yield from others_of_the_loop(loop)
+            for entry in callbacks(loop):
+                yield from entry
+
+
+def callback_of(reference: Any) -> Any:
+    """The callback of a weak reference; None for one that only takes it out of its container."""
+    callback = _CALLBACK.__get__(reference)
+    name = (getattr(callback, "__module__", ""), getattr(callback, "__name__", ""))
+    return None if name in _FORGETTING else callback
+
+
+_CALLBACK: Any = vars(weakref.ref)["__callback__"]  # a subclass may hide it
+_FORGETTING = (("_weakrefset", "_remove"), ("weakref", "remove"))
 
 
 def directly(callback: Any, args: Iterable[Any]) -> list[Any]:

@@ -15,14 +15,18 @@ import sys
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from contextlib import suppress
 from itertools import chain, compress, filterfalse, repeat
 from operator import sub
-from types import CodeType, FrameType, FunctionType, GeneratorType, ModuleType
+from types import CodeType, FrameType, FunctionType, GeneratorType, MemberDescriptorType, ModuleType
 from typing import Any
+
+from sortedcontainers import SortedList
 
 from vtloop import cpython_heap
 from vtloop.collector import heap_is_frozen
 from vtloop.cpython_waits import frame_locals
+from vtloop.state import LoopState
 
 __all__ = ["Heap", "frames_below", "is_mute", "is_runners", "key_of", "old_objects", "young_objects"]
 
@@ -59,7 +63,7 @@ def is_mute(kind: type) -> bool:
     package, _, name = module.partition(".")
     if package == "vtloop":
         return name not in _HANDED_OUT and not issubclass(kind, (asyncio.Future, BaseException))
-    return package == "sortedcontainers" or kind is cpython_heap.test_runner()
+    return kind is cpython_heap.test_runner()
 
 
 def frames_below(frame: FrameType | None) -> list[FrameType]:
@@ -133,6 +137,7 @@ class Heap:
     Attributes:
         objects: By identity.
         mute: The identities of those that hold nothing: the loop, and what else of vtloop a run is made of.
+        loops: Other loops of ours.
         strange: What the program has hung onto the loop itself.
         hidden: The identities of weak references that only look things up.
         kinds: The class of each object; until `held` is asked.
@@ -144,6 +149,8 @@ class Heap:
         self.objects = dict(zip(map(key_of, young), young, strict=True))
         self.kinds = list(map(type, young))
         young.clear()
+        kinds = {kind for kind in set(self.kinds) if issubclass(kind, LoopState)}
+        self.loops = [other for other in self.of_kinds(kinds) if other is not loop]
         self.strange = _strange(loop)
         self.add(_old_parts([loop, *_mute_values(frames)], self.objects, set(map(key_of, self.strange))))
         mute = self.of_kinds({kind for kind in set(self.kinds) if is_mute(kind)})
@@ -198,7 +205,7 @@ def _old_parts(seeds: list[Any], young: Container[int], seen: set[int]) -> Itera
         seen.add(key)
         kind = type(thing)
         own_code = kind is FunctionType and thing.__code__.co_filename.startswith(_OWN)
-        if kind in _CONTAINERS or is_mute(kind) or own_code:
+        if kind in _CONTAINERS or kind is SortedList or is_mute(kind) or own_code:
             yield thing
             # What is not tracked, such as the numbers of a log, refers to nothing that is.
             todo += (thing.__closure__ or ()) if own_code else filter(gc.is_tracked, gc.get_referents(thing))
@@ -210,10 +217,22 @@ def _mute_values(frames: list[FrameType]) -> list[Any]:
 
 
 def _strange(loop: Any) -> list[Any]:
-    """The attributes of a loop that vtloop does not know."""
+    """The attributes of a loop that vtloop does not know, and methods that the program has put in the place of its."""
     kinds = [kind for kind in type(loop).__mro__ if kind.__module__.startswith("vtloop.")]
     ours = {name for kind in kinds for name in (*vars(kind), *vars(kind).get("__annotations__", ()))}
-    return [value for name, value in vars(loop).items() if name not in ours and gc.is_tracked(value)]
+    methods = {name for kind in kinds for name, value in vars(kind).items() if type(value) is FunctionType}
+    found = [v for name, v in vars(loop).items() if name not in ours or (name in methods and not _is_own(v))]
+    for kind in type(loop).__mro__:
+        for slot in vars(kind).values() if kind not in kinds else ():
+            if type(slot) is MemberDescriptorType and kind.__module__ != "builtins":
+                with suppress(AttributeError):
+                    found.append(slot.__get__(loop))
+    return list(filter(gc.is_tracked, found))
+
+
+def _is_own(method: Any) -> bool:
+    function = getattr(method, "__func__", method)
+    return type(function) is FunctionType and function.__code__.co_filename.startswith(_OWN)
 
 
 def _waits(frame: FrameType) -> bool:

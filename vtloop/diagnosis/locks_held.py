@@ -15,7 +15,7 @@ from vtloop import cpython_heap
 from vtloop.cpython_waits import AENTER, CONDITION_WAIT, condition_lock
 from vtloop.diagnosis.heap import key_of
 
-__all__ = ["locks_held"]
+__all__ = ["locks_held", "releases"]
 
 
 def locks_held(chains: dict[int, list[Any]]) -> tuple[list[Any], dict[int, int]]:
@@ -42,6 +42,22 @@ def locks_held(chains: dict[int, list[Any]]) -> tuple[list[Any], dict[int, int]]
         if len(keys) == 1 and keys[0] not in waiting[lock_key] and _is_plain(waited[lock_key])
     }
     return [waited[key] for key in holder], holder
+
+
+def releases(heap: Any, holder: dict[int, int]) -> list[Any]:
+    """The bound methods among the objects by which somebody else could release one of the locks that are held.
+
+    Those that each condition has as an attribute are not meant: its users must hold the lock themselves.
+    """
+    if not holder:
+        return []
+    conditions = heap.of_kinds({kind for kind in set(heap.kinds) if issubclass(kind, asyncio.Condition)})
+    usual = {key_of(value) for condition in conditions for value in vars(condition).values()}
+    found = [m for m in heap.of_kinds({MethodType}) if m.__func__ in _RELEASES and key_of(m) not in usual]
+    return [method for method in found if key_of(condition_lock(method.__self__)) in holder]
+
+
+_RELEASES = (asyncio.Lock.release, asyncio.Lock.__aexit__)
 
 
 def _is_plain(lock: Any) -> bool:

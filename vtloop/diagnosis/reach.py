@@ -22,18 +22,17 @@ from typing import Any
 
 from vtloop import cpython_heap
 from vtloop.cpython import STEP, WAKEUP_NAME, python_task_step
-from vtloop.cpython_waits import frame_locals, future_waited_for, gather_children, group_children
-from vtloop.diagnosis.certain import at_work, blocked_tasks, callbacks, directly, others_of_the_loop, waiting_frames
+from vtloop.cpython_waits import condition_lock, frame_locals, future_waited_for, gather_children, group_children
+from vtloop.diagnosis import certain
+from vtloop.diagnosis.certain import blocked_tasks, callbacks, others_of_the_loop
 from vtloop.diagnosis.heap import Heap, frames_below, is_mute, key_of, young_objects
-from vtloop.diagnosis.locks_held import locks_held
+from vtloop.diagnosis.locks_held import locks_held, releases
 from vtloop.handles import Handle
 from vtloop.ready import task_of
 
 __all__ = ["Reach", "reach"]
 
 _C_TASK: type = asyncio.Task
-_CALLBACK: Any = vars(weakref.ref)["__callback__"]  # a subclass may hide it
-_FORGETTING = (("_weakrefset", "_remove"), ("weakref", "remove"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ def reach(loop: Any, *, roots: Iterable[Any] = (), trust_holders: bool = True, c
         collect: Whether garbage is collected first: its finalizers may do anything, at a step where they otherwise
             would not.
     """
-    if not blocked_tasks(loop) or not cpython_heap.COUNTS_ARE_TRUE or loop._counting() or at_work(loop):
+    if not blocked_tasks(loop) or not cpython_heap.COUNTS_ARE_TRUE or loop._counting() or certain.at_work(loop):
         return Reach(live=tuple(loop._tasks.pending()))
     loop._tasks.sweep(cancelled=False) if collect else None  # the end of a done task may wake somebody
     young = young_objects(loop._old, collect)
@@ -114,7 +113,7 @@ class _Marking:
         self.locks, self.holder = locks_held(self.chains) if trust else ([], {})
         self.on_stack = set(map(key_of, frames))
         internals = map(cpython_heap.lock_internals, self.locks)
-        self.heap = Heap(young, loop, waiting_frames(loop, frames))
+        self.heap = Heap(young, loop, certain.waiting_frames(loop, frames))
         self.objects = self.heap.objects
         older = [task for task in blocked if key_of(task) not in self.objects]
         wakeups = map(cpython_heap.wakeups_of, map(future_waited_for, older), older)
@@ -145,6 +144,7 @@ class _Marking:
         special |= dict.fromkeys(self.bodies, _ignore)
         special |= dict.fromkeys(self.blocked, self._know)
         special |= dict.fromkeys(self.holder, self._use_lock)
+        special |= dict.fromkeys(map(key_of, releases(self.heap, self.holder)), self._use_release)
         special |= dict.fromkeys(self.heap.hidden, _ignore)
         special |= dict.fromkeys(self.heap.mute, _ignore)
         special |= dict.fromkeys(self.on_stack, _ignore)
@@ -153,7 +153,7 @@ class _Marking:
     def _find_last_words(self) -> dict[int, Any]:
         """The weak references whose callback does something when what they refer to dies, by identity."""
         kinds = {kind for kind in set(self.heap.kinds) if issubclass(kind, weakref.ref) and not is_mute(kind)}
-        found = {key_of(ref): ref for ref in self.heap.of_kinds(kinds) if _does_something(ref)}
+        found = {key_of(ref): ref for ref in self.heap.of_kinds(kinds) if certain.callback_of(ref) is not None}
         return {key: ref for key, ref in found.items() if key not in self.heap.hidden}
 
     def _rule(self, kind: type) -> Callable[[Any], None] | None:
@@ -177,6 +177,7 @@ class _Marking:
             self._will_run(callback, args, context)
         self._follow([task for task in self.loop._tasks.pending() if key_of(task) not in self.blocked])
         self._follow(others_of_the_loop(self.loop))
+        self._follow(certain.of_other_loops(self.heap.loops))
         for thing in roots:
             self._use_root(thing)
         for thing in self.heap.strange:
@@ -211,7 +212,7 @@ class _Marking:
             callback, args = handle._callback, handle._args or ()
             self._follow([handle])
         self._follow([callback, *args])
-        for thing in directly(callback, args):
+        for thing in certain.directly(callback, args):
             self._will_act_on(thing)
 
     def _will_act_on(self, thing: Any) -> None:
@@ -234,7 +235,7 @@ class _Marking:
         fresh = {key: ref for key, ref in self.last_words.items() if self._is_alive(weakref.ref.__call__(ref))}
         for key, ref in fresh.items():
             del self.last_words[key]
-            self._follow([_CALLBACK.__get__(ref)])
+            self._follow([certain.callback_of(ref)])
         return bool(fresh)
 
     def _is_alive(self, thing: Any) -> bool:
@@ -383,17 +384,13 @@ class _Marking:
         else:
             self.kept_shut.add(key_of(lock))
 
+    def _use_release(self, method: Any) -> None:
+        self._pass(method)
+        self._open(condition_lock(method.__self__))
+
     def _open(self, lock: Any) -> None:
-        """The lock can be released."""
         self.kept_shut.discard(key_of(lock))
         self._pass(lock)
-
-
-def _does_something(reference: Any) -> bool:
-    """Whether a weak reference has a callback, other than one that only takes it out of its container."""
-    callback = _CALLBACK.__get__(reference)
-    name = (getattr(callback, "__module__", ""), getattr(callback, "__name__", ""))
-    return callback is not None and name not in _FORGETTING
 
 
 def _ignore(thing: Any) -> None:

@@ -7,11 +7,13 @@ it refers to by name, as far as that can be told; a doubt counts as a yes.  It m
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import builtins
 import dis
 import functools
 import gc
+import operator
 import os
 import signal
 import sys
@@ -42,13 +44,27 @@ _OPEN = (
     *(functools.partial, functools.cached_property, type(functools.lru_cache(bool))),
 )
 _SPEAKING = (FunctionType, MethodType, CoroutineType, GeneratorType, AsyncGeneratorType, type)
-_LISTS = ("all_tasks", "get_running_tasks", "get_objects", "get_referrers")
-"""Names by which any task can be had: asyncio's, anyio's, and the collector's."""
+_LISTS = (
+    *("all_tasks", "get_running_tasks", "get_objects", "get_referrers", "get_referents", "f_locals"),
+    *("_cancel_all_tasks", "_all_tasks", "_scheduled_tasks", "_eager_tasks"),
+)
+"""Names by which any task can be had: asyncio's, anyio's, the collector's, and those of frames."""
 
-_ENDERS = (sys.exit, os._exit, os.kill, os.abort, signal.raise_signal, SystemExit, KeyboardInterrupt)
+_LETS_GO = ("release", "__aexit__", "_wake_up_first", "_waiters", "_locked")
+_RAISING = ("raise_signal", "alarm", "setitimer", "pthread_kill")  # not all of them on every system
+_ENDERS = (
+    *(sys.exit, os._exit, os.kill, os.abort, _thread.interrupt_main, SystemExit, KeyboardInterrupt),
+    *(vars(signal)[name] for name in _RAISING if name in vars(signal)),
+)
+_UNKNOWN = (exec, eval)
+_BY_NAME = ("getattr", "methodcaller", "attrgetter", "vars", "__dict__", "__getattribute__")
+"""Names that turn a string into an attribute."""
+
+_GETTERS = (operator.methodcaller, operator.attrgetter)
+_ALL = frozenset({CANCELS, ENDS, RELEASES})
 _NOT_THE_PROGRAM = (
     *("vtloop", "_pytest", "pytest", "pluggy", "pytest_asyncio", "xdist", "execnet", "anyio", "sniffio", "hypothesis"),
-    *("sortedcontainers", "_hypothesis_pytestplugin"),
+    *("sortedcontainers", "_hypothesis_pytestplugin", "blockbuster", "forbiddenfruit"),
 )
 
 
@@ -68,19 +84,21 @@ class _Reading:
         self.things: dict[int, Any] = {}
         self.unread: list[tuple[CodeType, dict[str, Any]]] = []
         self.todo: list[Any] = []
+        self.found: set[str] = set()
 
     def begin(self, used: Iterable[Any]) -> None:
         used = [thing for thing in used if not isinstance(thing, ModuleType)]
         self.things = {id(thing): thing for thing in used}
         for thing in [*used, *gc.get_referents(*used), *set(map(type, used))]:
+            self._judge(thing)
             if isinstance(thing, _SPEAKING):
                 self._look_at(thing)
 
     def read(self) -> set[str]:
-        found: set[str] = set()
+        found = self.found
         while self.unread or self.todo:
             if len(self.codes) > _MOST_CODES or len(self.things) > _MOST_THINGS + len(self.codes):
-                return {CANCELS, ENDS, RELEASES}
+                return set(_ALL)
             while self.todo:
                 self._look_at(self.todo.pop())
             if self.unread:
@@ -89,32 +107,44 @@ class _Reading:
 
     def _read(self, code: CodeType, scope: dict[str, Any], found: set[str]) -> None:
         names = set(_names(code))
-        if not names.isdisjoint(_LISTS):
-            found.add(CANCELS)
-        if "release" in names:
-            found.add(RELEASES)
+        if not names.isdisjoint(_BY_NAME):
+            names |= _texts(code)
+        self._judge_names(names)
         if "stop" in names and any("loop" in name for name in (*names, *code.co_varnames, *code.co_freevars)):
             found.add(ENDS)
+        if "getattr" in names:
+            self.todo += [value for module in _modules_asked(code, scope) for value in vars(module).values()]
         for name in sorted(names):
             value = scope.get(name, vars(builtins).get(name))
-            if value is asyncio.all_tasks:
+            if any(value is one for one in _UNKNOWN):
+                found |= _ALL
+            elif value is asyncio.all_tasks:
                 found.add(CANCELS)
-            elif any(value is one for one in _ENDERS) and _does(code, name):
+            elif (_ends(value) or _is_end(value)) and _does(code, name):
                 found.add(ENDS)
             elif isinstance(value, ModuleType):
                 members = [vars(value)[name] for name in sorted(names) if name in vars(value)]
                 if any(member is asyncio.all_tasks for member in members):
                     found.add(CANCELS)
-                if any(member is one for member in members for one in _ENDERS):
+                if any(_ends(member) or _is_end(member) for member in members):
                     found.add(ENDS)
                 self.todo += members
             elif value is not None:
                 self.todo.append(value)
 
+    def _judge_names(self, names: set[str]) -> None:
+        if not names.isdisjoint(_LISTS):
+            self.found.add(CANCELS)
+        if not names.isdisjoint(_LETS_GO):
+            self.found.add(RELEASES)
+        if "parse_args" in names:  # argparse exits when it does not like them
+            self.found.add(ENDS)
+
     def _look_at(self, thing: Any) -> None:
         """Follow what can be called, and the program's own objects, to the code behind them."""
         kind = type(thing)
-        if kind in _PLAIN or isinstance(thing, ModuleType):
+        self._judge(thing)
+        if kind in _PLAIN or isinstance(thing, ModuleType) or thing is vars(builtins):
             return
         if kind is FunctionType:
             self._add_code(thing.__code__, thing.__globals__, thing)
@@ -126,6 +156,20 @@ class _Reading:
             self._add_code(thing.ag_code, thing.ag_frame.f_globals, None)
         elif id(thing) not in self.things or isinstance(thing, type):
             self._enter(thing, kind)
+
+    def _judge(self, thing: Any) -> None:
+        """What a thing can do by itself, by whatever name it goes."""
+        if thing is asyncio.all_tasks:
+            self.found.add(CANCELS)
+        elif isinstance(thing, (SystemExit, KeyboardInterrupt)) or _ends(thing):
+            self.found.add(ENDS)
+        elif type(thing) in _GETTERS:
+            self._judge_names(set(thing.__reduce__()[1]))
+        elif type(thing) is MethodType:
+            if thing.__func__ is asyncio.Lock.release and id(thing) not in self.things:
+                self.found.add(RELEASES)
+            elif isinstance(thing.__self__, asyncio.AbstractEventLoop) and thing.__func__.__name__ == "stop":
+                self.found.add(ENDS)
 
     def _enter(self, thing: Any, kind: type) -> None:
         if isinstance(thing, type):
@@ -162,6 +206,35 @@ def _names(code: CodeType) -> Iterator[str]:
     for const in code.co_consts:
         if isinstance(const, CodeType):
             yield from _names(const)
+
+
+def _texts(code: CodeType) -> set[str]:
+    """The strings in a code object and those inside it, which could be names."""
+    found = {const for const in code.co_consts if isinstance(const, str) and const.isidentifier()}
+    return found.union(*(_texts(const) for const in code.co_consts if isinstance(const, CodeType)))
+
+
+def _modules_asked(code: CodeType, scope: dict[str, Any]) -> Iterator[ModuleType]:
+    """The modules that the code asks with ``getattr`` for a name that it puts together."""
+    steps = [step for step in dis.get_instructions(code) if step.opname != "PUSH_NULL"]
+    for asks, whom, first, then in zip(steps, steps[1:], steps[2:], steps[3:], strict=False):
+        module = scope.get(whom.argval) if isinstance(whom.argval, str) else None
+        known = first.opname == "LOAD_CONST" and then.opname in ("PRECALL", "CALL", "LOAD_CONST")
+        if asks.argval == "getattr" and isinstance(module, ModuleType) and not known:
+            yield module
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from _modules_asked(const, scope)
+
+
+def _ends(value: Any) -> bool:
+    if isinstance(value, type):
+        return False
+    return any(value is one for one in _ENDERS) or type(value).__name__ == "Quitter"
+
+
+def _is_end(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, (SystemExit, KeyboardInterrupt))
 
 
 def _does(code: CodeType, name: str) -> bool:
