@@ -310,6 +310,30 @@ def test_pytest(suite):
 
 
 @pytest.mark.slow
+def test_what_hangs_on_the_item_of_a_test_is_in_everybodys_reach(suite):
+    source = (
+        PROGRAM
+        + """
+    @pytest.mark.vtloop
+    @pytest.mark.parametrize("where", ["node", "config", "session", "module"])
+    async def test_one(request, where):
+        task = asyncio.create_task(beat())
+        holder = getattr(request, where)
+        holder.event = event = asyncio.Event()
+
+        async def late():
+            await asyncio.sleep(2_000)
+            holder.event.set()
+
+        waker = asyncio.create_task(late())
+        await event.wait()
+        task.cancel()
+    """
+    )
+    suite(source, "-p", "no:randomly").assert_outcomes(passed=4)
+
+
+@pytest.mark.slow
 def test_pytest_asyncio(suite):
     source = (
         PROGRAM

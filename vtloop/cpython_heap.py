@@ -24,7 +24,9 @@ from vtloop.cpython_waits import unwrap
 
 __all__ = [
     "COUNTS_ARE_TRUE",
+    "LISTS_OF_TASKS",
     "LOCK_ACQUIRE",
+    "PARTS_OF_A_LOCK",
     "chain_of",
     "exits_of",
     "lock_internals",
@@ -48,6 +50,13 @@ CPython: yes on 3.11-3.13; from 3.14 on frames borrow references, and builds wit
 
 LOCK_ACQUIRE: CodeType = asyncio.Lock.acquire.__code__
 _ATOMIC = frozenset({str, int, bool, float, bytes, type(None), CodeType, FunctionType, CoroutineType})
+# CPython: asyncio.runners._cancel_all_tasks, and the registries of asyncio.tasks, 3.11-3.13.
+LISTS_OF_TASKS = ("_cancel_all_tasks", "_all_tasks", "_scheduled_tasks", "_eager_tasks")
+"""Private names of asyncio by which any task can be had."""
+
+# CPython: the attributes of Lock, and what wakes its first waiter, 3.11-3.13.
+PARTS_OF_A_LOCK = ("_wake_up_first", "_waiters", "_locked")
+
 _BACKEND = "anyio._backends._asyncio"
 
 

@@ -42,7 +42,10 @@ _RUNNER_PACKAGES = ("anyio", "pytest_asyncio", "_pytest", "pluggy")
 _OPTIMIZED = 0x1
 """CO_OPTIMIZED: the code of a function, whose locals are no namespace of anybody else."""
 
-_HANDED_OUT = ("api", "choices", "errors", "exploration", "explore", "finding", "handles", "stuck", "trace", "warned")
+_HANDED_OUT = (
+    *("api", "choices", "errors", "exploration", "explore", "finding", "handles", "pytest_item", "stuck", "trace"),
+    "warned",
+)
 """The modules whose objects a program is handed, and can keep things in."""
 
 

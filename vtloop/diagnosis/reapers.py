@@ -31,6 +31,8 @@ from types import (
 )
 from typing import Any
 
+from vtloop import cpython_heap
+
 __all__ = ["CANCELS", "ENDS", "RELEASES", "abilities"]
 
 CANCELS, ENDS, RELEASES = "cancels", "ends", "releases"
@@ -46,11 +48,11 @@ _OPEN = (
 _SPEAKING = (FunctionType, MethodType, CoroutineType, GeneratorType, AsyncGeneratorType, type)
 _LISTS = (
     *("all_tasks", "get_running_tasks", "get_objects", "get_referrers", "get_referents", "f_locals"),
-    *("_cancel_all_tasks", "_all_tasks", "_scheduled_tasks", "_eager_tasks"),
+    *cpython_heap.LISTS_OF_TASKS,
 )
 """Names by which any task can be had: asyncio's, anyio's, the collector's, and those of frames."""
 
-_LETS_GO = ("release", "__aexit__", "_wake_up_first", "_waiters", "_locked")
+_LETS_GO = ("release", "__aexit__", *cpython_heap.PARTS_OF_A_LOCK)
 _RAISING = ("raise_signal", "alarm", "setitimer", "pthread_kill")  # not all of them on every system
 _ENDERS = (
     *(sys.exit, os._exit, os.kill, os.abort, _thread.interrupt_main, SystemExit, KeyboardInterrupt),
