@@ -7,6 +7,7 @@ import gc
 import sys
 import threading
 import warnings
+import weakref
 from contextlib import suppress
 from unittest.mock import AsyncMock
 
@@ -653,3 +654,23 @@ def test_an_exploration_is_warned_of_what_its_runs_leave():
         found = vtloop.explore(statement, runs=20, leaks="warn")
     assert len(found.warnings) == 1
     assert found.failure is None
+
+
+@pytest.mark.parametrize("leaks", [None, "warn", "error"])
+def test_what_a_task_failed_with_is_gone_when_the_program_has_read_and_collected_it(leaks):
+    class Big:
+        pass
+
+    async def fails(kept):
+        big = Big()
+        kept.append(weakref.ref(big))
+        raise ValueError
+
+    async def main():
+        kept = []
+        await asyncio.gather(fails(kept), fails(kept), return_exceptions=True)
+        await asyncio.sleep(1)
+        gc.collect()
+        return [ref() for ref in kept]
+
+    assert vtloop.run(main, leaks=leaks) == [None, None]

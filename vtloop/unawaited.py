@@ -108,6 +108,9 @@ class Watch:
 
     def _collecting(self, phase: str, info: dict[str, int]) -> None:
         self._old = phase == "start" and info["generation"] > 1  # see `vtloop.collector.keep_apart`
+        if self._old and threading.get_ident() == self._thread:
+            # A program that collects wants to see what is kept; by itself a run collects all at fixed steps only.
+            self._loop._tasks.sweep(cancelled=False)
 
     def died(self, coro: CoroutineType[Any, Any, Any], frame: FrameType) -> bool:
         """Note a coroutine that dies while ``frame`` runs; False when Python's own warning is to be given."""
