@@ -23,6 +23,7 @@ import pytest
 
 import vtloop
 from vtloop import cpython
+from vtloop.cpython_waits import frame_locals
 from vtloop.handles import Handle, TimerHandle
 
 
@@ -445,3 +446,16 @@ def test_a_sleep_ends_by_a_callback_that_nothing_else_of_its_kind_has() -> None:
 def test_every_name_of_the_file_is_tested_here() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in cpython.__all__ if f"cpython.{name}" not in text] == []
+
+
+def test_a_program_keeps_the_locals_it_has_asked_for() -> None:
+    # CPython before 3.13: `locals()` and `frame.f_locals` give the same dict.
+    def paused() -> Iterator[dict[str, int]]:
+        number = 5
+        yield locals()
+        assert number
+
+    suspended = paused()
+    mine = next(suspended)
+    seen = frame_locals(suspended.gi_frame)  # type: ignore[attr-defined]
+    assert (seen["number"], mine["number"]) == (5, 5)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import vtloop
+from vtloop import watchdog
 from vtloop.debuggers import debugging
 from vtloop.errors import StepCut
 
@@ -347,3 +348,24 @@ def test_a_run_that_was_looked_at_does_not_live_on():
     vtloop.run(main)
     gc.collect()
     assert seen[0]() is None
+
+
+def test_what_a_step_has_run_is_not_kept_alive_by_who_looks_at_it() -> None:
+    class Thing:
+        pass
+
+    def look_from_another_thread(thing: Thing) -> None:
+        looking = threading.Thread(target=lambda: [dog.look() for dog in list(watchdog._the_guard().watched)])
+        looking.start()
+        looking.join()
+
+    async def main() -> object:
+        thing = Thing()
+        reference = weakref.ref(thing)
+        asyncio.get_running_loop().call_soon(look_from_another_thread, thing)
+        del thing
+        await asyncio.sleep(1)
+        return reference()
+
+    for seed in (None, 1):
+        assert vtloop.run(main, seed=seed, blocking="allow") is None

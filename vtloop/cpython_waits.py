@@ -334,11 +334,12 @@ def frame_locals(frame: FrameType) -> Mapping[str, Any]:
     """The local variables of a function's frame, leaving nothing behind.
 
     CPython 3.11 and 3.12 keep the dict they hand out on the frame, where it would keep alive what the program drops
-    later; from 3.13 on it is a view.
+    later; ``locals()`` gives the program the very same dict, which is then left as it is.  From 3.13 on it is a view.
     """
     scope = frame.f_locals
     if sys.version_info >= (3, 13):
         return scope
     copied = dict(scope)
-    scope.clear()
+    if sys.getrefcount(scope) <= 3:  # the frame's, ours, and that of the call
+        scope.clear()
     return copied

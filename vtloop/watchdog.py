@@ -78,7 +78,7 @@ class Watchdog:
         self._loop = loop
         self.seconds = seconds or 0.0
         self._armed = False
-        self._seen: tuple[Any, Any] | None = None
+        self._seen: tuple[Any, ...] | None = None
         self._since = 0.0
         self._cuts = 0
         self._thread = 0
@@ -135,14 +135,19 @@ class Watchdog:
         if runner is None or waits or traced(frame) or _explaining(frame, runner):
             self._seen = None
             return
-        # The callback object of a step is made for that step alone: while it is the same, the step has not returned.
-        scope = frame_locals(runner)
-        seen = (scope.get("callback"), scope.get("args"))
+        seen = self._number_of_step(runner)
         now = time.perf_counter()
-        if self._seen is None or seen[0] is not self._seen[0] or seen[1] is not self._seen[1]:
+        if seen != self._seen:
             self._seen, self._since, self._cuts = seen, now, 0
         elif now - self._since > self.seconds * (1 + self._cuts / 5):
             self._cut(frame, runner)
+
+    def _number_of_step(self, runner: FrameType) -> tuple[Any, ...]:
+        """Another for each step, in plain numbers: what the step runs must not be kept alive by who looks at it."""
+        if self._loop._line is not None:
+            return (self._loop._line.takes,)
+        scope = frame_locals(runner)
+        return (scope.get("steps", self._loop._steps), scope.get("_"))
 
     def _cut(self, frame: FrameType | None, runner: FrameType) -> None:
         """End the step: note the verdict, then throw into the thread."""
@@ -161,7 +166,7 @@ class Watchdog:
             depth += 1
             walk = walk.f_back
         stack = without_ours(list(traceback.extract_stack(frame))[-depth:])
-        owner = getattr(self._seen[0], "__self__", None) if self._seen is not None else None
+        owner = getattr(frame_locals(runner).get("callback"), "__self__", None)
         name = owner.get_name() if isinstance(owner, asyncio.Task) else None
         snapshot = self._loop._snapshot()
         snapshot = dataclasses.replace(snapshot, notes=(*snapshot.notes, *unseen(self._loop)))

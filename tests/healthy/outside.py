@@ -69,7 +69,7 @@ async def coroutine_run_for_a_thread() -> None:
     loop = asyncio.get_running_loop()
 
     async def double(number: int) -> int:
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
         return number * 2
 
     def work() -> int:
