@@ -194,7 +194,9 @@ class Leaks(NoLeaks):
     def _found(self) -> list[Leak]:
         """Everything, the kinds in the order in which they decide where the error is."""
         coroutines = unawaited(self._watch.found) if self._watch.found else []
-        return [*coroutines, *self._survivors, *self._others]
+        survived = {name for leak in self._survivors for name in leak.data["tasks"]}
+        others = [one for one in self._others if one.kind != "task" or not survived.issuperset(one.data["tasks"])]
+        return [*coroutines, *self._survivors, *others]
 
 
 def _by_kind(leaks: Sequence[Leak]) -> list[list[Leak]]:

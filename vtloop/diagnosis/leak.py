@@ -71,8 +71,18 @@ def headline(leaks: Sequence[Leak], cause: str = "") -> str:
     """What is left behind, in one line; the leaks are of one kind; ``cause`` says it better where they are stuck."""
     count = sum(leak.count for leak in leaks)
     one, many = _HEADS[leaks[0].kind]
-    what = (cause if leaks[0].kind == "stuck task" else "") or listed([leak.text for leak in leaks], _MOST_IN_HEADLINE)
+    what = (cause if leaks[0].kind == "stuck task" else "") or listed(
+        [_placed(leak) for leak in leaks], _MOST_IN_HEADLINE
+    )
     return f"{count:,} {one if count == 1 else many}: {what}"
+
+
+def _placed(leak: Leak) -> str:
+    """Its text; of a task also where it stands, which other texts say themselves."""
+    return f"{leak.text}, at {shown(leak.place)}" if leak.kind in _TASKS and leak.place is not None else leak.text
+
+
+_TASKS = ("survivor", "task", "stuck task")
 
 
 def _by_kind(leaks: Sequence[Leak]) -> list[list[Leak]]:
