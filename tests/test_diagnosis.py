@@ -24,6 +24,8 @@ import pytest
 
 from vtloop.diagnosis import verdict
 from vtloop.diagnosis.chains import await_chain_traceback
+from vtloop.diagnosis.describe import cycle_line
+from vtloop.diagnosis.graph import CycleStep
 from vtloop.diagnosis.targets import function_name
 from vtloop.diagnosis.verdict import Snapshot
 from vtloop.diagnosis.waits import TaskWait, WaitGraph, capture, unread_errors
@@ -854,6 +856,13 @@ def test_locks_of_one_name_are_told_apart_by_mains_name_for_them() -> None:
         "deadlock at t=0 s: p0 waits for Lock forks[1] (held by p1) -> p1 waits for Lock forks[2] (held by p2)"
         " -> p2 waits for Lock forks[0] (held by p0)"
     )
+
+
+def test_a_circle_of_thousands_is_one_line_of_its_ends() -> None:
+    circle = [CycleStep(f"t{i}", f"Lock l{i}", f"t{(i + 1) % 2000}", True) for i in range(2000)]
+    line = cycle_line(circle)
+    assert line.startswith("t0 waits for Lock l0 (held by t1) -> ")
+    assert " -> ... 1,995 more ... -> t1999 waits for Lock l1999 (held by t0)" in line
 
 
 def test_the_number_of_further_cycles_is_told_with_the_first() -> None:

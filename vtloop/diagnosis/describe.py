@@ -155,7 +155,7 @@ def cycle_line(cycle: Sequence[CycleStep]) -> str:
             text += f" (needs {step.holder})"
         steps.append(text)
     if len(steps) > _LONGEST_CYCLE:
-        steps[4:-1] = [f"... {len(steps) - 5} more ..."]
+        steps[4:-1] = [f"... {len(steps) - 5:,} more ..."]
     return " -> ".join(steps)
 
 
