@@ -682,3 +682,17 @@ def test_what_a_task_failed_with_is_gone_when_the_program_has_read_and_collected
         return [ref() for ref in kept]
 
     assert vtloop.run(main, leaks=leaks) == [None, None]
+
+
+@pytest.mark.parametrize("leaks", [None, "warn", "error"])
+def test_a_program_that_catches_pythons_warning_gets_it_and_has_no_leak(leaks):
+    async def main():
+        with pytest.warns(RuntimeWarning, match="coroutine 'fetch' was never awaited"):
+            fetch()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fetch()
+
+    outcome = outcome_of(main, leaks=leaks)
+    assert outcome.error is None
+    assert not outcome.warnings

@@ -9,6 +9,7 @@ from contextlib import suppress
 import pytest
 
 import vtloop
+from vtloop import leaks as leaks_of_runs
 from vtloop.options import RUN_DEFAULTS, resolve
 from vtloop.run import execute
 
@@ -307,3 +308,20 @@ def test_a_run_that_fails_is_warned_of_nothing():
     outcome = execute(main, resolve(RUN_DEFAULTS))
     assert type(outcome.error) is KeyError
     assert outcome.warnings == []
+
+
+def test_a_program_that_makes_very_much_is_not_glanced_at(monkeypatch):
+    calls = []
+
+    async def main():
+        queue = asyncio.Queue()
+        worker = asyncio.create_task(queue.get())
+        made = [[number] for number in range(60_000)]
+        await asyncio.sleep(1)
+        return worker, made
+
+    monkeypatch.setattr(leaks_of_runs, "judge", lambda *args, **options: calls.append("glance"))
+    monkeypatch.setattr(leaks_of_runs, "end_of_run", lambda loop: calls.append("end"))
+    outcome = execute(main, resolve(RUN_DEFAULTS))
+    assert outcome.error is None
+    assert calls == []

@@ -84,6 +84,7 @@ class Watch:
         self.found: list[Unawaited] = []
         loop.dropped = self.found
         self.unwinding = False
+        self._filters = warnings.filters
         self._old = False  # a collection is at work that may meet what was there before the run
         self._depth = 0
         self._thread = 0
@@ -114,8 +115,8 @@ class Watch:
 
     def died(self, coro: CoroutineType[Any, Any, Any], frame: FrameType) -> bool:
         """Note a coroutine that dies while ``frame`` runs; False when Python's own warning is to be given."""
-        if self._old:
-            return False
+        if self._old or warnings.filters is not self._filters:
+            return False  # inside a `catch_warnings` of the program, such as `pytest.warns`: it sees to them itself
         function, name = coro.__qualname__, coro.cr_code.co_name
         mock = function == MOCK_COROUTINE
         origin: list[_Line] = [line for line in coro.cr_origin or () if not (mock and line[0].endswith(_MOCK))]
