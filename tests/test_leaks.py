@@ -319,6 +319,13 @@ async def an_exception_after_an_operator():
         await pipe.coro
 
 
+async def an_exception_before_it_is_used_by_its_name_alone():
+    with suppress(ZeroDivisionError):
+        coro = fetch()  # noqa: F841
+        no_answer()
+        await locals()["coro"]
+
+
 async def a_group_that_takes_no_more():
     async def late(group):
         with suppress(asyncio.CancelledError):
@@ -374,6 +381,7 @@ async def a_timer_that_never_fires():
         an_exception_before_the_second,
         an_exception_after_adding_it,
         an_exception_after_an_operator,
+        an_exception_before_it_is_used_by_its_name_alone,
         a_group_that_takes_no_more,
         wait_for_nothing,
         handed_to_a_background_task,

@@ -22,6 +22,8 @@ _VALUES = (ast.Compare, ast.UnaryOp, ast.Assert, ast.If, ast.While, ast.Formatte
 
 _LOOKED_AT = frozenset({"print", "repr", "str", "bool", "len", "isinstance", "type", "id", "hash", "int", "float"})
 _OF_COROUTINES = frozenset({"close", "send", "throw", "cr_frame", "cr_await", "cr_code", "__await__"})
+_ALL_NAMES = frozenset({"locals", "vars", "eval", "exec"})
+"""What may use any name."""
 _MAKERS = frozenset({"AsyncMock", "MagicMock", "Mock", "create_autospec"})
 _MOST_TREES = 16
 
@@ -133,7 +135,7 @@ def _is_used(target: ast.expr, parents: _Parents) -> bool:
 def _names(node: ast.AST, name: str) -> bool:
     if isinstance(node, (ast.Global, ast.Nonlocal)):
         return name in node.names
-    return isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
+    return isinstance(node, ast.Name) and (node.id == name or node.id in _ALL_NAMES) and isinstance(node.ctx, ast.Load)
 
 
 def _hands_on(node: ast.AST, parents: _Parents) -> bool:
