@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
+import sys
 import warnings
 from typing import Any
 
@@ -80,3 +82,30 @@ def test_a_warning_made_an_error_stands_at_the_test(suite: Suite) -> None:
     shown = result.stdout.str()
     assert "warned.py" not in shown
     assert re.search(r"^test_it\.py:\d+: VtloopWarning$", shown, re.MULTILINE)
+
+
+BARE = """
+import asyncio, gc, vtloop
+
+async def beat():
+    while True:
+        await asyncio.sleep(1)
+
+async def main():
+    tasks = [asyncio.create_task(beat(), name="beat")]
+    await asyncio.Event().wait()
+
+gc.collect()
+with vtloop.EventLoop(max_steps=100_000) as loop:
+    try:
+        loop.run_until_complete(main())
+    except vtloop.HangError as error:
+        print(error.to_dict()["verdict"], error.to_dict()["step"])
+"""
+
+
+@pytest.mark.slow
+def test_a_bare_loop_alone_in_its_process_sees_that_main_is_stuck() -> None:
+    # The loop's own dict may come to be only while it is looked at (CPython 3.11 and 3.12).
+    result = subprocess.run([sys.executable, "-c", BARE], capture_output=True, text=True, timeout=60)
+    assert result.stdout.split()[0] == "hang", result.stderr

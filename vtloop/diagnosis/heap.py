@@ -155,7 +155,7 @@ class Heap:
         kinds = {kind for kind in set(self.kinds) if issubclass(kind, LoopState)}
         self.loops = [other for other in self.of_kinds(kinds) if other is not loop]
         self.strange = _strange(loop)
-        self.add(_old_parts([loop, *_mute_values(frames)], self.objects, set(map(key_of, self.strange))))
+        self.add(_old_parts([loop, vars(loop), *_mute_values(frames)], self.objects, set(map(key_of, self.strange))))
         mute = self.of_kinds({kind for kind in set(self.kinds) if is_mute(kind)})
         self.mute = {key_of(loop), *map(key_of, mute)}
         self.mute |= {key_of(g) for g in self.of_kinds({GeneratorType}) if g.gi_code.co_filename.startswith(_OWN)}
