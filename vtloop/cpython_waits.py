@@ -330,16 +330,17 @@ def generator_of_context(manager: object) -> AsyncGeneratorType[Any, Any] | None
     return generator if isinstance(generator, AsyncGeneratorType) else None
 
 
-def frame_locals(frame: FrameType) -> Mapping[str, Any]:
+def frame_locals(frame: FrameType, runners: bool = False) -> Mapping[str, Any]:
     """The local variables of a function's frame, leaving nothing behind.
 
     CPython 3.11 and 3.12 keep the dict they hand out on the frame, where it would keep alive what the program drops
     later; ``locals()`` gives the program the very same dict, which is then left as it is.  From 3.13 on it is a view.
+    Nobody asks for the variables of vtloop's own frames and other ``runners``: theirs are let go of in any case.
     """
     scope = frame.f_locals
     if sys.version_info >= (3, 13):
         return scope
     copied = dict(scope)
-    if sys.getrefcount(scope) <= 3:  # the frame's, ours, and that of the call
+    if runners or sys.getrefcount(scope) <= 3:  # the frame's, ours, and that of the call
         scope.clear()
     return copied

@@ -105,7 +105,11 @@ def _objects_of(generation: int | None, alone: bool) -> list[Any]:
     """
     if alone:
         return gc.get_objects(generation)
-    return list(filterfalse(_IS_TUPLE, chain.from_iterable(map(gc.get_objects, (generation,)))))
+    found = list(filterfalse(_IS_TUPLE, chain.from_iterable(map(gc.get_objects, (generation,)))))
+    # It has found itself: a circle that would keep all of them alive.
+    others = [thing for thing in found if thing is not found]
+    found.clear()
+    return others
 
 
 _IS_TUPLE = type.__instancecheck__.__get__(tuple)
@@ -215,7 +219,7 @@ def _old_parts(seeds: list[Any], young: Container[int], seen: set[int]) -> Itera
 
 
 def _mute_values(frames: list[FrameType]) -> list[Any]:
-    values = [value for frame in frames if _waits(frame) for value in frame_locals(frame).values()]
+    values = [value for frame in frames if _waits(frame) for value in frame_locals(frame, runners=True).values()]
     return [value for value in values if is_mute(type(value))]
 
 
@@ -252,7 +256,7 @@ def _explained_by(frames: list[FrameType]) -> Counter[int]:
         if _waits(frame):
             code = frame.f_code
             shared = {*code.co_cellvars, *code.co_freevars}
-            known.update([key_of(v) for name, v in frame_locals(frame).items() if name not in shared])
+            known.update([key_of(v) for name, v in frame_locals(frame, runners=True).items() if name not in shared])
     handler = cpython_heap.runner_handler()
     if handler is not None:
         known[key_of(handler)] += 1
