@@ -124,21 +124,26 @@ def looked_at(often: bool) -> Iterator[None]:
 
 
 def run_all(program: Program, seeds: int) -> int:
-    """Run it in every way, some of the runs recorded, some looked at, some long; the number of runs made."""
+    """Run it in every way; the number of runs made.
+
+    A quarter of the runs is recorded and judged as a single run is, the others as those of an exploration are; some are
+    looked at often, some are long.
+    """
     number = 0
     for number, (how, seed, settings) in enumerate(plans(seeds), 1):
         length.ticks = LONG if seed % 100 == 99 else SHORT
         with looked_at(often=seed % 13 == 0):
-            heard = said_in_a_run(program, settings, record=seed % 16 < 4)
+            whole = seed % 16 < 4
+            heard = said_in_a_run(program, settings, record=whole, quick=not whole)
         assert not heard, f"{program.name} ({how}): " + "\n".join(heard)
     return number
 
 
-def said_in_a_run(program: Program, settings: Options, record: bool) -> list[str]:
+def said_in_a_run(program: Program, settings: Options, record: bool, quick: bool = False) -> list[str]:
     """What is said of one run, by vtloop or by anybody's warning."""
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        outcome = execute(program.main, settings, record=record)
+        outcome = execute(program.main, settings, record=record, quick=quick)
     return said_of(outcome) + [str(warning.message) for warning in heard]
 
 
