@@ -137,3 +137,32 @@ def test_a_slot_of_a_loop_of_the_program_is_its_own():
         for task in asyncio.all_tasks(loop):
             task.cancel()
         loop.run_until_complete(asyncio.sleep(0))
+
+
+class Deep:
+    def go(self):
+        for task in asyncio.all_tasks():
+            task.cancel()
+
+
+class Janitor:
+    def __init__(self):
+        self.inside = {"deep": [Deep()]}
+
+    async def work(self):
+        await asyncio.sleep(1_000)
+        self.inside["deep"][0].go()
+
+
+JANITOR = Janitor()
+
+
+def test_an_object_older_than_the_run_is_read_with_what_it_holds():
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.create_task(asyncio.Event().wait())
+        loop.create_task(JANITOR.work())
+        await asyncio.sleep(1)
+        return [task.tier for task in vtloop.stuck_tasks()]
+
+    assert vtloop.run(main, leaks="allow") == ["only a cancel"]

@@ -17,6 +17,7 @@ import operator
 import os
 import signal
 import sys
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from types import (
@@ -43,8 +44,22 @@ _IN_A_CATCH = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_ATTR", "BUILD_TUPLE")
 _PLAIN = (str, bytes, int, float, bool, type(None), CodeType)
 _OPEN = (
     *(list, tuple, dict, set, frozenset, deque, MethodType, CellType, staticmethod, classmethod, property),
-    *(functools.partial, functools.cached_property, type(functools.lru_cache(bool))),
+    *(
+        map,
+        filter,
+        zip,
+        enumerate,
+        reversed,
+        functools.partial,
+        functools.cached_property,
+        type(functools.lru_cache(bool)),
+    ),
 )
+_HANDS = (CoroutineType, MethodType)
+
+_KEEPERS = ("collections", "contextlib", "itertools", "types", "weakref")
+"""Modules of Python whose objects keep what belongs to the program."""
+
 _SPEAKING = (FunctionType, MethodType, CoroutineType, GeneratorType, AsyncGeneratorType, type)
 _LISTS = (
     *("all_tasks", "get_running_tasks", "get_objects", "get_referrers", "get_referents", "f_locals"),
@@ -94,6 +109,10 @@ class _Reading:
         for thing in [*used, *gc.get_referents(*used), *set(map(type, used))]:
             self._judge(thing)
             if isinstance(thing, _SPEAKING):
+                self._look_at(thing)
+        # What is older than the run and in the hands of code that is alive: it may hold others that are as old.
+        for thing in gc.get_referents(*(one for one in used if isinstance(one, _HANDS))):
+            if id(thing) not in self.things and not _is_foreign(type(thing).__module__):
                 self._look_at(thing)
 
     def read(self) -> set[str]:
@@ -146,7 +165,7 @@ class _Reading:
         """Follow what can be called, and the program's own objects, to the code behind them."""
         kind = type(thing)
         self._judge(thing)
-        if kind in _PLAIN or isinstance(thing, ModuleType) or thing is vars(builtins):
+        if kind in _PLAIN or isinstance(thing, ModuleType) or _is_namespace(thing):
             return
         if kind is FunctionType:
             self._add_code(thing.__code__, thing.__globals__, thing)
@@ -180,7 +199,10 @@ class _Reading:
                     self.codes[id(base)] = _NO_CODE, {}
                     self.things[id(base)] = base
                     self.todo += vars(base).values()
-        elif kind in _OPEN or not _is_foreign(kind.__module__):
+        elif isinstance(thing, weakref.ref):
+            self.things[id(thing)] = thing
+            self.todo.append(weakref.ref.__call__(thing))
+        elif kind in _OPEN or kind.__module__ in _KEEPERS or not _is_foreign(kind.__module__):
             self.things[id(thing)] = thing
             self.todo.append(kind)
             self.todo += [inner for inner in gc.get_referents(thing) if not isinstance(inner, type)]
@@ -200,6 +222,11 @@ def _is_foreign(module: Any) -> bool:
     """Whether a module is Python's own, ours, or one that runs tests: they list tasks and mean nothing by it."""
     package = str(module).partition(".")[0]
     return (package in sys.stdlib_module_names and package != "__main__") or package in _NOT_THE_PROGRAM
+
+
+def _is_namespace(thing: Any) -> bool:
+    """Whether it is the namespace of a module: of that only what code names is followed."""
+    return type(thing) is dict and ("__builtins__" in thing or thing is vars(builtins) or "__spec__" in thing)
 
 
 def _names(code: CodeType) -> Iterator[str]:
