@@ -85,7 +85,7 @@ def test_a_warning_made_an_error_stands_at_the_test(suite: Suite) -> None:
 
 
 BARE = """
-import asyncio, gc, vtloop
+import asyncio, vtloop
 
 async def beat():
     while True:
@@ -95,7 +95,6 @@ async def main():
     tasks = [asyncio.create_task(beat(), name="beat")]
     await asyncio.Event().wait()
 
-gc.collect()
 with vtloop.EventLoop(max_steps=100_000) as loop:
     try:
         loop.run_until_complete(main())

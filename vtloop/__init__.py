@@ -5,6 +5,7 @@ To read the code, begin with ``clock``, ``timers``, ``ready``, ``schedulers.base
 
 from vtloop.api import elapsed, explore, loop_factory, replay, run, shrink, test
 from vtloop.choices import Outcome, choose, latency, may_cancel, slow, sometimes
+from vtloop.collector import settle as _settle
 from vtloop.errors import (
     BlockingCallError,
     DeadlockError,
@@ -69,3 +70,5 @@ __all__ = [
     "NondeterminismError",
     "VtloopWarning",
 ]
+
+_settle()
