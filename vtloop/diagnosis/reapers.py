@@ -55,7 +55,7 @@ _OPEN = (
         type(functools.lru_cache(bool)),
     ),
 )
-_HANDS = (CoroutineType, MethodType)
+_HANDS = (CoroutineType, MethodType, CellType, tuple, functools.partial)
 
 _KEEPERS = ("collections", "contextlib", "itertools", "types", "weakref")
 """Modules of Python whose objects keep what belongs to the program."""
