@@ -704,3 +704,20 @@ def test_a_program_that_catches_pythons_warning_gets_it_and_has_no_leak(leaks):
     outcome = outcome_of(main, leaks=leaks)
     assert outcome.error is None
     assert not outcome.warnings
+
+
+# -- the soft word ---------------------------------------------------------------------------------------------------
+
+
+def test_soft_warns_of_what_is_an_error_by_default_and_says_nothing_of_a_worker():
+    async def main():
+        queue = asyncio.Queue()
+        asyncio.create_task(queue.get(), name="worker")
+        forgotten()
+
+    async def forgotten():
+        pass
+
+    with pytest.warns(vtloop.VtloopWarning, match="1 coroutine was never awaited") as told:
+        vtloop.run(main, leaks="soft")
+    assert len(told) == 1

@@ -271,7 +271,7 @@ def test_a_step_that_never_returns_is_cut_by_the_watchdog_and_shown():
         ({"autojump": 1}, "True or False"),
         ({"threads": "raise"}, "'patience', 'daemons'"),
         ({"blocking": "maybe"}, "unknown blocking='maybe'; allowed: 'raise', 'virtual', 'allow'"),
-        ({"leaks": "raise"}, "unknown leaks='raise'; allowed: 'error', 'warn', 'allow', None"),
+        ({"leaks": "raise"}, "unknown leaks='raise'; allowed: 'error', 'warn', 'soft', 'allow', None"),
     ],
 )
 def test_an_option_out_of_range_is_refused_with_what_is_allowed(options, allowed):

@@ -87,7 +87,8 @@ class Leaks(NoLeaks):
     def __init__(self, loop: EventLoop, quick: bool) -> None:
         self.loop = loop
         self._word = loop.options.leaks
-        self._watch = Watch(loop, places=not quick, everything=self._word is not None and not quick)
+        self._every_kind = self._word in ("error", "warn")
+        self._watch = Watch(loop, places=not quick, everything=self._every_kind and not quick)
         self._survivors: list[Leak] = []
         self._others: list[Leak] = []
         self._quick = quick
@@ -139,7 +140,7 @@ class Leaks(NoLeaks):
             graph = capture(stuck)
             self._others += told("stuck task", graph)
             self._graph, self._cause = facts(graph), cause(graph) if graph.cycles else ""
-        if self._word is not None:
+        if self._every_kind:
             rest = [task for task in left if not any(task is one for one in stuck)]
             self._others += [*left_behind(rest), *left_open.transports(loop)]
         if loop.has_asyncgens():
@@ -182,12 +183,12 @@ class Leaks(NoLeaks):
         found = self._found()
         if not found:
             return error
-        errors = [leak for leak in found if (self._word or DEFAULTS[leak.kind]) == "error"]
+        errors = [leak for leak in found if self._fate_of(leak.kind) == "error"]
         if error is not None:
             for leaks in _by_kind([leak for leak in found if DEFAULTS[leak.kind] == "error"]):
                 error.add_note(f"also left behind: {headline(leaks)}")
             return error
-        for leaks in _by_kind([leak for leak in found if (self._word or DEFAULTS[leak.kind]) == "warn"]):
+        for leaks in _by_kind([leak for leak in found if self._fate_of(leak.kind) == "warn"]):
             line = headline(leaks, self._cause)
             report = report_of(leaks, line).partition("\n")[2].partition("\n")[2]
             data = {"leaks": [leak.data for leak in leaks]}
@@ -199,6 +200,13 @@ class Leaks(NoLeaks):
         command = self.loop.replay_command
         again = command("LeakError") if command is not None else None
         return error_of(errors, time_ns, step, self.loop.options.seed, again, self._cause)
+
+    def _fate_of(self, kind: str) -> str:
+        """``"error"``, ``"warn"`` or ``"allow"``."""
+        default = DEFAULTS[kind]
+        if self._word == "soft":
+            return "warn" if default == "error" else default
+        return self._word or default
 
     def _found(self) -> list[Leak]:
         """Everything, the kinds in the order in which they decide where the error is."""

@@ -50,7 +50,7 @@ class Options:
         blocking: What becomes of a call that blocks the loop, such as ``time.sleep``: "raise" a `BlockingCallError`,
             "virtual" (sleeping moves the clock, other calls really block), or "allow" it.
         leaks: What becomes of work left behind at the end of a run: "error", "warn" or "allow" for every kind of it;
-            None for each kind's own default.
+            None for each kind's own default, "soft" for the same with warnings in place of errors.
     """
 
     seed: int | None = None
@@ -80,7 +80,7 @@ OPTION_NAMES = tuple(field.name for field in _FIELDS)
 
 WORDS: dict[str, tuple[str | None, ...]] = {
     "blocking": ("raise", "virtual", "allow"),
-    "leaks": ("error", "warn", "allow", None),
+    "leaks": ("error", "warn", "soft", "allow", None),
 }
 """The values of the options that are one of a few words."""
 

@@ -29,7 +29,7 @@ OWN_NAMES = ("runs", "seed", "scheduler", "interleave", "exact_time", "shrink", 
 NAMES = OWN_NAMES + tuple(name for name in OPTION_NAMES if name not in OWN_NAMES)
 """What the marker, and ``--vtloop-option``, accept."""
 
-UNMARKED = {"blocking": "virtual", "leaks": "warn"}
+UNMARKED = {"blocking": "virtual", "leaks": "soft"}
 """What differs for tests that nobody has marked: they were written for another loop."""
 
 _DRAWN = pytest.StashKey[int]()
