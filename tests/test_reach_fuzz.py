@@ -17,6 +17,7 @@ import reach_programs_more
 
 from vtloop import idle, tasks
 from vtloop.cpython_waits import future_waited_for
+from vtloop.diagnosis import reapers
 from vtloop.diagnosis.judge import judge
 from vtloop.options import RUN_DEFAULTS, resolve
 from vtloop.run import execute
@@ -53,6 +54,8 @@ class Asked:
         # What is asked from inside the loop must look like the loop's own code.
         _idle.__code__ = _idle.__code__.replace(co_filename=tasks.__file__)
         monkeypatch.setattr(idle.IdleRules, "_idle", _idle)
+        # The program is one old object with all there is in its class: what its code could do says nothing here.
+        monkeypatch.setattr(reapers, "_HANDS", ())
         monkeypatch.setattr(tasks.Task, "cancel", cancel, raising=False)
 
     def ask(self, loop):
