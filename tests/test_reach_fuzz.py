@@ -7,6 +7,7 @@ must hold unless somebody was cancelled since.
 """
 
 import asyncio
+import gc
 import logging
 import random
 import warnings
@@ -94,6 +95,8 @@ def run_chunk(first, count, monkeypatch, programs=reach_programs):
                 assert one.wrong == [], f"program {seed}"
                 asked += len(one.stuck)
         finally:
+            one = None
+            gc.collect()  # what the programs left open is let go of here, where nobody is warned of it
             logging.disable(logging.NOTSET)
     return asked
 
