@@ -71,8 +71,8 @@ SCHEDULERS = ("random", "pct:depth=3", "urw", "pos")
 LEVELS = ("timing", "wakeups", "tasks")
 LAG = 0.02
 LONG, SHORT = 1_500, 25  # ticks of the programs that wait for something slow
-LOOK = 20  # steps before the first looks at whether main can still be woken; in earnest it is 1,000
-IN_EARNEST = 6_000  # ticks after which main has been looked at several times without any help
+LOOK = 20  # steps before the first looks at whether main can still be woken; in earnest it is 800
+IN_EARNEST = 2_500  # ticks after which main has been looked at several times without any help
 
 
 ENDED_BY_THE_COLLECTOR = ("waking_odd.by_the_collector", "waking_odd.by_the_callback_of_a_weak_reference_to_a_task")
@@ -200,7 +200,7 @@ def test_no_task_goes_on_that_was_said_to_be_stuck(name: str, monkeypatch: pytes
     length.ticks, idle, stuck, asked = SHORT, IdleRules._idle, [], itertools.count()
 
     def idle_and_asked(loop: Any) -> None:
-        if next(asked) % (20 if name.startswith("waking") else 3) == 0:
+        if next(asked) % (40 if name.startswith("waking") else 6) == 0:
             stuck.extend((task, future_waited_for(task)) for task in judge(loop).stuck)
         idle(loop)
 
