@@ -14,7 +14,7 @@ import os
 import sys
 import weakref
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain, compress, filterfalse, repeat
 from operator import sub
@@ -25,13 +25,12 @@ from sortedcontainers import SortedList
 
 from vtloop import cpython_heap
 from vtloop.collector import heap_is_frozen
-from vtloop.cpython_waits import frame_locals
+from vtloop.cpython_waits import frame_locals, identity
 from vtloop.state import LoopState
 
 __all__ = ["Heap", "frames_below", "is_mute", "is_runners", "key_of", "old_objects", "young_objects"]
 
-key_of: Callable[[object], int] = object.__hash__
-"""The identity of an object as a number.  Not ``id``: CPython raises an audit event for each call, which is slow."""
+key_of = identity
 
 _CONTAINERS = (list, dict, deque, set, tuple)
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
